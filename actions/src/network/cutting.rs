@@ -370,7 +370,7 @@ fn few(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// This moment on the boot clock.
-fn boot_ns() -> u64 {
+pub(super) fn boot_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

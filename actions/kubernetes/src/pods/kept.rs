@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A pod is known for so long after it was deleted: what its processes did is told a little later, and runs ask about it.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 /// Pods of one node: Kubernetes' own bound is 110, and a few hundred where somebody raised it.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// Those that are gone, among them: jobs come and go by the second.
 const MOST_GONE: usize = 2_000;
 /// Ids that are kept of one container: one that crashes again and again has ever new ones.

@@ -12,10 +12,12 @@
 mod kept;
 mod known;
 mod seen;
+mod standing;
 mod told;
 mod watch;
 
 pub(crate) use known::Known;
+pub(crate) use standing::Standing;
 pub use told::PodsStatus;
 pub use watch::PERMISSIONS;
 
@@ -26,6 +28,7 @@ use kept::Kept;
 use kube::core::WatchEvent;
 use quell_model::Name;
 use seen::{Reference, Seen};
+use standing::AllStanding;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,12 +122,15 @@ impl PodWatch {
         }
         let mut named = HashSet::new();
         kept.left_out = 0;
+        let standing = &self.cluster.known.standing;
         let take = &mut |seen: Seen| {
             named.insert(seen.metadata.uid.clone());
+            standing.take(&seen, kept::MOST);
             kept.take(seen.kept());
         };
         let from = watch::list(&self.cluster, &node, take).await?;
         kept.only(&named, Instant::now());
+        standing.only(&named);
         self.publish(kept);
         Ok((node, version.insert(from).clone()))
     }
@@ -183,7 +189,7 @@ impl PodWatch {
                     let Some(batch) = batch else { return Ended::InTime };
                     heard = Instant::now();
                     for event in batch {
-                        if let Err(ended) = take(event, version, kept) {
+                        if let Err(ended) = take(event, version, kept, &self.cluster.known.standing) {
                             return ended;
                         }
                     }
@@ -223,6 +229,7 @@ fn take(
     event: Result<WatchEvent<Seen>, kube::Error>,
     version: &mut Option<String>,
     kept: &mut Kept,
+    standing: &AllStanding,
 ) -> Result<(), Ended> {
     let mut at = |now: &str| {
         if !now.is_empty() {
@@ -232,6 +239,7 @@ fn take(
     match event {
         Ok(WatchEvent::Added(seen) | WatchEvent::Modified(seen)) => {
             at(&seen.metadata.resource_version);
+            standing.take(&seen, kept::MOST);
             kept.take(seen.kept());
         }
         Ok(WatchEvent::Deleted(seen)) => {
@@ -240,6 +248,7 @@ fn take(
             // Its last words: a container that ended may be told of here alone.
             kept.take(seen.kept());
             kept.gone(&uid, Instant::now());
+            standing.gone(&uid);
         }
         Ok(WatchEvent::Bookmark(mark)) => at(&mark.metadata.resource_version),
         Ok(WatchEvent::Error(status)) => return Err(watch::ended(kube::Error::Api(status))),

@@ -4,8 +4,10 @@
 //! Keeps true: an image's digest is that of the container that runs, not of what the pod asks for; a pod that only says of itself that it is
 //! static is not taken for another; what is endless in a pod is cut at a bound.
 
+use crate::maker::{group, of_group};
 use quell_model::{Name, Pod, PodContainer};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ pub(super) struct Meta {
     labels: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<Reference>>,
     annotations: Option<Annotations>,
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
 /// The two by which the kubelet tells of a static pod.
@@ -78,9 +81,18 @@ struct Wanted {
 struct Status {
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
+    conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<Running>>,
     init_container_statuses: Option<Vec<Running>>,
     ephemeral_container_statuses: Option<Vec<Running>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,6 +134,18 @@ pub(super) enum Top {
 }
 
 impl Seen {
+    /// Whether it was ready, and not told to end.
+    pub(super) fn is_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter().flatten();
+        self.metadata.deletion_timestamp.is_none() && conditions.any(|one| one.kind == "Ready" && one.status == "True")
+    }
+
+    /// Whether something says that it makes pods like it. A static pod is nobody's.
+    pub(super) fn is_owned(&self) -> bool {
+        let mut makers = self.metadata.owner_references.iter().flatten();
+        makers.any(|one| one.controller == Some(true) && one.kind != "Node")
+    }
+
     /// What is kept of it, as a pod whose owner and version are still to be said, and what it says of its owner.
     pub(super) fn kept(self) -> (Pod, Top) {
         let Self { metadata, spec, status } = self;
@@ -205,7 +229,7 @@ fn top(controller: Option<Reference>, hash: Option<&str>) -> Top {
             Top::Is(named("Deployment", name))
         }
         ("ReplicaSet" | "Job", _) => Top::Ask(controller),
-        (kind, _) => Top::Is(named(kind, &controller.name)),
+        (kind, _) => Top::Is(named(&of_group(kind, group(&controller.api_version)), &controller.name)),
     }
 }
 
@@ -285,6 +309,7 @@ pub(super) mod tests {
         let is = |name: &str| Top::Is(name.into());
         assert_eq!(of("StatefulSet", "db", "apps/v1", None), is("statefulset/db"));
         assert_eq!(of("DaemonSet", "agent", "apps/v1", Some("x")), is("daemonset/agent"));
+        assert_eq!(of("StatefulSet", "db", "apps.kruise.io/v1", None), is("statefulset.apps.kruise.io/db"));
         assert_eq!(of("ReplicaSet", "web-7d", "apps/v1", Some("7d")), is("deployment/web"));
         for (name, api, hash) in [
             ("web-7d", "apps/v1", None),

@@ -5,7 +5,7 @@
 //! out; only fields that are kept are read out of what the server sends.
 
 use super::seen::{Reference, Seen, named};
-use crate::call::{CallError, Does, answered};
+use crate::call::{CallError, Does, answered, asked, is_unknown};
 use crate::cluster::Cluster;
 use futures_util::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -93,9 +93,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
     permission: &str,
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<T, CallError> {
-    let client = cluster.client().await?;
-    let answer = tokio::time::timeout(ANSWER, client.request::<T>(request.map_err(bad)?)).await;
-    answered(answer, permission, Does::Reads)
+    asked(cluster, (permission, Does::Reads), ANSWER, request.map_err(bad)?).await
 }
 
 /// Lists the pods of a node, and gives each to `take`; the version to go on from.
@@ -128,8 +126,12 @@ pub(super) async fn watch(
     let params = WatchParams::default().fields(&of_node(node)).timeout(WATCH_S);
     let request = Request::new(Pod::url_path(&(), None)).watch(&params, version);
     let request = request.map_err(|error| Ended::Wrong(bad(error)))?;
-    let client = cluster.client().await.map_err(Ended::Wrong)?;
-    let answer = tokio::time::timeout(ANSWER, client.request_events::<Seen>(request)).await;
+    let login = cluster.login().await.map_err(Ended::Wrong)?;
+    let answer = tokio::time::timeout(ANSWER, login.client.request_events::<Seen>(request)).await;
+    if is_unknown(&answer) {
+        // The next watch begins by a new one.
+        cluster.unknown(&login).await;
+    }
     if let Ok(Err(kube::Error::Api(status))) = &answer
         && status.code == 410
     {

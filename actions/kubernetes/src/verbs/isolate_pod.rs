@@ -226,9 +226,14 @@ impl Action for IsolatePod {
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
         let order: Order = order(plan)?;
-        if let Some(part) = &order.cut
-            && let stands @ Truth::HoldsNot(_) = self.cut()?.verify_undone(part, cx)?
-        {
+        let cut = match &order.cut {
+            Some(part) => self.cut()?.verify_undone(part, cx)?,
+            None => match self.0.cut().map(|cut| cut.remains(cx)).transpose()?.flatten() {
+                Some(cgroup) => Truth::HoldsNot(format!("`{cgroup}` is cut")),
+                None => Truth::Holds,
+            },
+        };
+        if let stands @ Truth::HoldsNot(_) = cut {
             return Ok(stands);
         }
         let stands = written::remains(&self.0.calls(&SPEC), &order.pod, Some(cx.key.part())).await?;
@@ -237,7 +242,11 @@ impl Action for IsolatePod {
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let (order, was): (Order, Words) = (order(go.plan())?, before(go.plan())?);
-        let cut = order.cut.as_ref().map(|part| self.cut()?.undo(go, part, cx)).transpose();
+        let cut = match &order.cut {
+            Some(part) => self.cut().and_then(|cut| cut.undo(go, part, cx)).map(Some),
+            // An attempt before it may have had a cut.
+            None => self.0.cut().map_or(Ok(None), |cut| cut.withdraw(cx)),
+        };
         // What stands in the API is given back whatever becomes of the cut. Also where nothing was to be written by this plan: an attempt before it may have written.
         let wanted = Self::wanted(&order, cx.key.part());
         let left = written::withdraw(&self.0.calls(&SPEC), &wanted, &was).await?;
