@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// For a connection: an API server is near.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -43,6 +43,8 @@ impl Default for Settings {
 pub struct Cluster {
     name: Name,
     place: RwLock<Place>,
+    /// The number of the place, for whoever has to go along.
+    places: watch::Sender<u64>,
     /// Of which place it is.
     client: Mutex<Option<(u64, Client)>>,
     /// What was answered on what quell may do, and when.
@@ -83,6 +85,7 @@ impl Cluster {
             known: Known::new(settings.name.clone()),
             name: settings.name.clone(),
             place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
+            places: watch::Sender::new(0),
             client: Mutex::default(),
             granted: std::sync::Mutex::default(),
             node: RwLock::default(),
@@ -136,7 +139,13 @@ impl Cluster {
             (place.settings, place.number) = (settings, place.number + 1);
             // What was granted there says nothing of here.
             self.granted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.places.send_replace(place.number);
         }
+    }
+
+    /// Hears when it leads somewhere else.
+    pub(crate) fn places(&self) -> watch::Receiver<u64> {
+        self.places.subscribe()
     }
 
     fn place(&self) -> Place {

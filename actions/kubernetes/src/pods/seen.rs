@@ -45,10 +45,10 @@ struct Annotations {
     mirror: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Reference {
-    api_version: String,
+    pub(super) api_version: String,
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) uid: String,
@@ -130,7 +130,7 @@ impl Seen {
             metadata.owner_references.into_iter().flatten().find(|reference| reference.controller == Some(true));
         let labels = metadata.labels.unwrap_or_default();
         let hash = metadata.annotations.and_then(|notes| notes.mirror.and(notes.hash));
-        let is_static = controller.as_ref().is_some_and(|one| one.kind == "Node" && one.name == node);
+        let is_static = controller.as_ref().is_some_and(|one| one.is_own("node") && one.name == node);
         let cgroup_uid = hash.filter(|hash| is_static && hash.len() == 32).map(Arc::from);
         let top = top(controller, labels.get("pod-template-hash").map(String::as_str));
         let pod = Pod {
@@ -194,24 +194,52 @@ fn digest(image_id: &str) -> Option<&str> {
 }
 
 /// A ReplicaSet whose name is the Deployment's and the hash that the Deployment labels its pods with is told without a call. Any other,
-/// and a Job, may be somebody else's: a Rollout's, a CronJob's.
+/// and a Job, may be somebody else's: a Rollout's, a CronJob's. What another group calls so is neither.
 fn top(controller: Option<Reference>, hash: Option<&str>) -> Top {
     let Some(controller) = controller else { return Top::Bare };
+    // A static pod is nobody's.
+    if controller.is_own("node") {
+        return Top::Bare;
+    }
+    let is_set = controller.is_own("replicaset");
     let deployment = hash.and_then(|hash| controller.name.strip_suffix(hash)?.strip_suffix('-'));
-    match (controller.kind.as_str(), deployment) {
-        // A static pod is nobody's.
-        ("Node", _) => Top::Bare,
-        ("ReplicaSet", Some(name)) if controller.api_version.starts_with("apps/") && !name.is_empty() => {
-            Top::Is(named("Deployment", name))
-        }
-        ("ReplicaSet" | "Job", _) => Top::Ask(controller),
-        (kind, _) => Top::Is(named(kind, &controller.name)),
+    match deployment {
+        Some(name) if is_set && !name.is_empty() => Top::Is(format!("deployment/{name}").into()),
+        _ if is_set || controller.is_own("job") => Top::Ask(controller),
+        _ => Top::Is(controller.named()),
     }
 }
 
-/// `deployment/web`: as kubectl writes it.
-pub(super) fn named(kind: &str, name: &str) -> Name {
-    format!("{}/{name}", kind.to_ascii_lowercase()).into()
+/// The kinds of Kubernetes' own that own pods, or what makes them, and the group of each.
+const OWN: [(&str, &str); 8] = [
+    ("deployment", "apps"),
+    ("statefulset", "apps"),
+    ("daemonset", "apps"),
+    ("replicaset", "apps"),
+    ("job", "batch"),
+    ("cronjob", "batch"),
+    ("replicationcontroller", ""),
+    ("node", ""),
+];
+
+impl Reference {
+    fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// Whether it is of this kind of Kubernetes' own.
+    fn is_own(&self, kind: &str) -> bool {
+        self.kind.eq_ignore_ascii_case(kind) && OWN.contains(&(kind, self.group()))
+    }
+
+    /// `deployment/web`: as kubectl writes it; of another group that has a kind of that name too `statefulset.apps.kruise.io/web`.
+    pub(super) fn named(&self) -> Name {
+        let (kind, name) = (self.kind.to_ascii_lowercase(), &self.name);
+        let is_foreign = OWN.iter().any(|(own, _)| *own == kind) && !self.is_own(&kind);
+        // Of no group, where there is none: nobody's is called so.
+        let group = if self.group().is_empty() { "core" } else { self.group() };
+        if is_foreign { format!("{kind}.{group}/{name}").into() } else { format!("{kind}/{name}").into() }
+    }
 }
 
 #[cfg(test)]
@@ -291,9 +319,19 @@ pub(super) mod tests {
             ("web-7d", "apps/v1", Some("8e")),
             ("7d", "apps/v1", Some("7d")),
             ("-7d", "apps/v1", Some("7d")),
-            ("web-7d", "else.example.org/v1", Some("7d")),
         ] {
             assert!(matches!(of("ReplicaSet", name, api, hash), Top::Ask(_)), "{name} {api} {hash:?}");
+        }
+        // What another group calls so is no more than that: the cluster is not asked of one of its own.
+        for (kind, api, named) in [
+            ("ReplicaSet", "else.example.org/v1", "replicaset.else.example.org/web-7d"),
+            ("Job", "batch.volcano.sh/v1alpha1", "job.batch.volcano.sh/web-7d"),
+            ("StatefulSet", "apps.kruise.io/v1", "statefulset.apps.kruise.io/web-7d"),
+            ("Node", "else.example.org/v1", "node.else.example.org/web-7d"),
+            ("ReplicaSet", "v1", "replicaset.core/web-7d"),
+            ("Rollout", "argoproj.io/v1alpha1", "rollout/web-7d"),
+        ] {
+            assert_eq!(of(kind, "web-7d", api, Some("7d")), is(named), "{kind} {api}");
         }
         assert!(matches!(of("Job", "report-29", "batch/v1", None), Top::Ask(_)));
         assert_eq!(of("Node", "node1", "v1", None), Top::Bare);

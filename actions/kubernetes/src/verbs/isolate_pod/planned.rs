@@ -39,7 +39,10 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         given
     };
     let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
-    let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
+    let known = match given.pod.uid.as_deref() {
+        Some(uid) => cut(cluster, uid, &nets).await.ok().flatten().map(|part| (uid, part)),
+        None => None,
+    };
     let reads = read(cluster, &given.pod, given.allow.dns);
     let found = match &known {
         None => reads.await,
@@ -48,7 +51,7 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         }),
     };
     match (found, known) {
-        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around),
+        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around).await,
         (Ok(Read::Gone(why)), Some((uid, part))) => {
             let open = format!("{why}, and runs on this node all the same: it is cut off there alone");
             Ok(alone(cluster, given, nets, uid, &part, (Api::Gone, open)))
@@ -75,8 +78,11 @@ async fn read(cluster: &Cluster, pod: &PodRef, wants_dns: bool) -> Result<Read, 
 }
 
 /// What would cut it off on this node; none: it is not here, or nothing here can.
-fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
-    cluster.cut().map_or(Ok(None), |cut| cut.plan(uid, nets))
+async fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    match cluster.cut() {
+        Some(cut) => cut.plan(uid, nets).await,
+        None => Ok(None),
+    }
 }
 
 /// The cgroup and who is in it: part of what the input names.
@@ -135,7 +141,7 @@ fn alone(
 }
 
 /// All of it.
-fn whole(
+async fn whole(
     cluster: &Cluster,
     given: &Input,
     nets: Vec<String>,
@@ -156,7 +162,7 @@ fn whole(
     then.insert(ISOLATED.to_owned(), named.uid.clone());
 
     let nets: Vec<String> = nets.into_iter().chain(around.dns.iter().cloned()).collect();
-    let (part, uncut) = match cut(cluster, &named.uid, &nets) {
+    let (part, uncut) = match cut(cluster, &named.uid, &nets).await {
         Ok(Some(part)) => (Some(part), None),
         Ok(None) => (None, Some("it is not on this engine's node".to_owned())),
         Err(error) => (None, Some(error.to_string())),
