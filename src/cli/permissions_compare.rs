@@ -95,10 +95,31 @@ fn capabilities(text: &str) -> BTreeSet<String> {
     let documents = documents.unwrap_or_default();
     if documents.iter().any(|document| document.is_object() || document.is_array()) {
         let mut granted = BTreeSet::new();
-        documents.iter().for_each(|document| of_manifest(document, &mut granted));
+        for document in &documents {
+            of_manifest(document, &mut granted);
+            // One of these lists by itself.
+            let bare = document.as_array().into_iter().flatten().filter_map(Value::as_str);
+            granted.extend(bare.flat_map(named));
+        }
         return granted;
     }
-    code.into_iter().filter(|line| !drops(line.split('=').next().unwrap_or_default())).flat_map(named).collect()
+    code.into_iter().flat_map(of_line).collect()
+}
+
+/// What a line of a unit or a script names, but for what it drops: `DropCapability=KILL`, `--cap-drop KILL`.
+fn of_line(line: &str) -> Vec<String> {
+    let (mut granted, mut is_dropped) = (Vec::new(), false);
+    if drops(line.split(['=', ' ']).next().unwrap_or_default()) {
+        return granted;
+    }
+    for word in line.split_whitespace() {
+        if drops(word) {
+            is_dropped = !word.contains('=');
+        } else if !std::mem::take(&mut is_dropped) {
+            granted.extend(named(word));
+        }
+    }
+    granted
 }
 
 /// All lines together, as systemd.exec(5) has it: each adds, one with `~` takes away (the first of these from all), an empty one begins anew.
@@ -145,9 +166,9 @@ fn of_manifest(value: &Value, granted: &mut BTreeSet<String>) {
     }
 }
 
-/// `add` of a pod's, `cap_add` of a compose file's.
+/// `add` of a pod's, `cap_add` of a compose file's, `CapAdd` as a container is shown, and a runtime's own lists.
 fn adds(key: &str) -> bool {
-    matches!(key, "add" | "cap_add")
+    matches!(key, "add" | "cap_add" | "CapAdd" | "bounding")
 }
 
 /// Whoever is named there is taken away: `drop`, `cap_drop`, `DropCapability`, `--cap-drop`.
@@ -299,11 +320,16 @@ mod tests {
         let every = privilege::NEEDED.len();
         assert_eq!(of("capabilities: { add: [ALL], drop: [KILL] }").len(), every - 1);
         assert_eq!(of("securityContext: { privileged: true }").len(), every);
+        assert_eq!(of("- KILL\n- BPF\n"), ["CAP_BPF", "CAP_KILL"]);
+        assert_eq!(of("exec podman run --cap-drop=KILL --cap-drop BPF --cap-add CAP_CHOWN quell\n"), ["CAP_CHOWN"]);
         assert_eq!(of("[Container]\nAddCapability=KILL\nDropCapability=CAP_BPF\n"), ["CAP_KILL"]);
         let inverted = of("[Service]\nCapabilityBoundingSet=~CAP_KILL CAP_BPF\n");
         assert_eq!(inverted.len(), every - 2, "{inverted:?}");
         assert_eq!(of("CapabilityBoundingSet=CAP_KILL CAP_BPF\nCapabilityBoundingSet=~CAP_BPF\n"), ["CAP_KILL"]);
-        assert_eq!(of("CapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_BPF\n"), ["CAP_BPF"]);
+        assert_eq!(
+            of("CapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_BPF\n"),
+            ["CAP_BPF"]
+        );
         assert_eq!(
             of("# CAP_KILL\nAmbientCapabilities=CAP_CHOWN\nCapabilityBoundingSet=CAP_BPF  CAP_X\n"),
             ["CAP_BPF", "CAP_X"]

@@ -182,8 +182,7 @@ mod tests {
             ))
         };
         let asks = "\"${{ event.pod != () }}\"";
-        let all =
-            [label("a", ""), label("b", &format!("    if: {asks}\n")), label("c", &format!("on: , if: {asks}"))];
+        let all = [label("a", ""), label("b", &format!("    if: {asks}\n")), label("c", &format!("on: , if: {asks}"))];
         let kube = Kube::off();
         let told = kube.nowhere(&all);
         let why = told.get("kubernetes.label_pod").unwrap();

@@ -285,10 +285,8 @@ async fn without_a_name_the_node_is_called_as_the_machine_if_there_is_such_a_one
 
 /// One pod of this uid, on any node, for ever.
 async fn with_one(uid: &'static str) -> Stub {
-    Stub::new(move |path| {
-        if path.contains("watch=true") { Reply::Watch(vec![]) } else { list("5", &[pod(uid, None)]) }
-    })
-    .await
+    Stub::new(move |path| if path.contains("watch=true") { Reply::Watch(vec![]) } else { list("5", &[pod(uid, None)]) })
+        .await
 }
 
 #[tokio::test]
@@ -300,7 +298,8 @@ async fn whoever_leads_quell_to_another_cluster_leads_the_watch_there() {
     watched.cluster.put(None, None);
     let view = watched.view();
     // Nobody says where a cluster is, as of a quell.yaml that names none yet; then a reload does.
-    wait_until("nothing is known", async || !watched.watch.status().live && view.find(Some("u1"), None).is_none()).await;
+    wait_until("nothing is known", async || !watched.watch.status().live && view.find(Some("u1"), None).is_none())
+        .await;
     watched.cluster.put(at(one.kubeconfig(first.path())), None);
     wait_until("the first is watched", async || view.find(Some("u1"), None).is_some()).await;
     watched.until_live().await;

@@ -11,8 +11,8 @@ mod packages;
 mod turns;
 
 use super::cgroup::Paths;
-use super::pod;
 use super::hands::{Hands, input};
+use super::pod;
 use super::stat::Stat;
 use crate::span::Span;
 use image::Opened;

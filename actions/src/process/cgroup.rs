@@ -190,7 +190,7 @@ impl Group {
     /// They are too many, or cannot be read.
     pub(crate) async fn pids_at(&self, pace: &mut Pace) -> Result<Vec<u32>, ActionError> {
         let (mut pids, mut todo) = (Vec::new(), vec![(self.dir(), DEPTH)]);
-        let unread = |error| cannot("read", &self.to_string(), &error);
+        let unread = |error: io::Error| cannot("read", &self.to_string(), &error);
         let over = |over: super::pace::Over| {
             over.of(&self.to_string(), "hold it still first: process.freeze with `scope: cgroup`")
         };

@@ -71,11 +71,8 @@ mod tests {
     /// A hierarchy on paper, and a table that knows two pods.
     fn world(family: &Family) -> HostWorld {
         let pods = Pods::new("kubernetes".into());
-        let place = |uid: &str, namespace: &str| PodPlace {
-            uid: uid.into(),
-            namespace: namespace.into(),
-            name: "p".into(),
-        };
+        let place =
+            |uid: &str, namespace: &str| PodPlace { uid: uid.into(), namespace: namespace.into(), name: "p".into() };
         pods.note_places([place(UID, "kube-system"), place(OTHER, "shop")].into_iter());
         let root = CgroupRoot { dir: family.dir().to_owned(), kind: CgroupKind::V2 };
         HostWorld { cgroups: vec![root], ..family.world().with_pods(Arc::new(pods)) }
@@ -143,13 +140,13 @@ mod tests {
         for (verb, (pid, scope)) in verbs.into_iter().flat_map(|verb| reached.map(|reached| (verb, reached))) {
             let Decision::Act(go) = said(&act, verb, pid, scope).await else { panic!("{scope}") };
             let open = &go.plan().still_open;
-            assert!(open.iter().any(|one| one.contains(&uid) && one.contains("held nothing back")), "{scope}: {open:?}");
+            assert!(
+                open.iter().any(|one| one.contains(&uid) && one.contains("held nothing back")),
+                "{scope}: {open:?}"
+            );
         }
-        let place = |namespace: &str| PodPlace {
-            uid: uid.as_str().into(),
-            namespace: namespace.into(),
-            name: "dns".into(),
-        };
+        let place =
+            |namespace: &str| PodPlace { uid: uid.as_str().into(), namespace: namespace.into(), name: "dns".into() };
         pods.note_places([place("kube-system")].into_iter());
         for (verb, (pid, scope)) in verbs.into_iter().flat_map(|verb| reached.map(|reached| (verb, reached))) {
             let Decision::Refuse { guard, why, .. } = said(&act, verb, pid, scope).await else { panic!("{scope}") };

@@ -178,10 +178,8 @@ impl Pods {
     fn put(&self, all: Known) {
         let all = Arc::new(all);
         for known in &self.known {
-            let before = std::mem::replace(
-                &mut *known.write().unwrap_or_else(PoisonError::into_inner),
-                Arc::clone(&all),
-            );
+            let before =
+                std::mem::replace(&mut *known.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&all));
             // Whole tables are taken apart without the lock.
             drop(before);
         }

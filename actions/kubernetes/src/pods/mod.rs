@@ -33,8 +33,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use told::Told;
 use tokio::sync::watch as tokio_watch;
+use told::Told;
 use watch::{BATCH, Ended, SILENT};
 
 /// From one try to the next, at first.
@@ -102,9 +102,7 @@ impl PodWatch {
             let called = node.borrow_and_update().clone();
             let is_told = self.cluster.told().is_ok();
             self.cluster.known.is_watched(is_told);
-            let there = async {
-                if is_told { self.follow_there(called).await } else { self.follow_nowhere().await }
-            };
+            let there = async { if is_told { self.follow_there(called).await } else { self.follow_nowhere().await } };
             tokio::select! {
                 () = there => {}
                 _ = place.changed() => tracing::info!("the cluster is another one: its pods of this node are watched anew"),

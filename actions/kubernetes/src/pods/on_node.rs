@@ -67,10 +67,7 @@ mod tests {
         let mut found: Vec<String> =
             read(root.path()).iter().map(|one| format!("{}/{} {}", one.namespace, one.name, one.uid)).collect();
         found.sort();
-        assert_eq!(
-            found,
-            [format!("kube-system/coredns-5d78c9869d-x {uid}"), format!("kube-system/etcd-cp {hash}")]
-        );
+        assert_eq!(found, [format!("kube-system/coredns-5d78c9869d-x {uid}"), format!("kube-system/etcd-cp {hash}")]);
         fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(read(root.path()).is_empty(), "anybody could have written it");
     }

@@ -147,7 +147,10 @@ fn nobody_shields_a_pod_by_a_name_and_two_of_a_name_are_refused() {
     // And one that a container names within its own.
     let container = make(&format!("docker-{:064x}.scope", 7));
     let within = make(&format!("docker-{:064x}.scope/pod{uid}", 7));
-    assert!(finish(cut.plan(&uid, &[])).unwrap_err().to_string().contains("no one cgroup for all"), "neither is the runtime's");
+    assert!(
+        finish(cut.plan(&uid, &[])).unwrap_err().to_string().contains("no one cgroup for all"),
+        "neither is the runtime's"
+    );
     let real = make(&format!("pod{uid}"));
     let part = finish(cut.plan(&uid, &[])).unwrap().unwrap();
     assert_eq!(part.predicted["cgroup"], format!("{}/pod{uid}", path_of(&dir)));
@@ -172,7 +175,8 @@ fn a_pod_of_a_protected_namespace_is_not_cut_off_whatever_names_it() {
     let (isolate, block) = (Isolate::new(Arc::clone(&hands)), BlockPeer::new(hands));
     let mut act = Act::new();
     act.guard.protect.namespaces = vec!["kube-system".into()];
-    let container = fs::read_dir(&pod.0).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let container =
+        fs::read_dir(&pod.0).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
     let pid: u32 = fs::read_to_string(container.join("cgroup.procs")).unwrap().trim().parse().unwrap();
     let (of_pod, above) = (format!("{}{}", path_of(&dir), path_of(&pod.0)), path_of(&dir));
     let each: [(&dyn Action, Json); 6] = [

@@ -131,9 +131,8 @@ mod tests {
     fn what_lives_in_a_pod_is_held_by_its_namespace_too() {
         let pods = [Some("shop"), Some("pay"), None].map(|namespace| cgroup("/kubepods/pod1/c", Some(namespace)));
         let outside = cgroup("/other/pod1", Some(Some("shop")));
-        let inside = |within: &Within| {
-            [&pods[0], &pods[1], &pods[2], &outside].map(|one| within.objection(one).is_none())
-        };
+        let inside =
+            |within: &Within| [&pods[0], &pods[1], &pods[2], &outside].map(|one| within.objection(one).is_none());
         assert_eq!(inside(&Within::namespace("shop")), [true, false, false, true]);
         let both = Within { cgroup: Some("/kubepods".into()), namespace: Some("shop".into()) };
         assert_eq!(inside(&both), [true, false, false, false]);

@@ -107,7 +107,8 @@ fn what_acts_in_a_cluster_where_there_is_none_is_a_warning_unless_it_asks_for_a_
     assert!(told.contains("`kubernetes.label` would fail here: there is no cluster (quell runs in no pod)"), "{told}");
     assert!(told.contains("`kubernetes: { kubeconfig: FILE }` in quell.yaml"), "{told}");
     let on_asks = "on: , if: \"${{ event.pod != () }}\"";
-    let others = [(None, "p.yaml", ""), (none, "p.yaml", asks), (none, "p.yaml", on_asks), (none, "shipped/p.yaml", "")];
+    let others =
+        [(None, "p.yaml", ""), (none, "p.yaml", asks), (none, "p.yaml", on_asks), (none, "shipped/p.yaml", "")];
     for (no_cluster, file, condition) in others {
         let told = said(no_cluster, file, condition);
         assert!(!told.contains("cluster ("), "{file}: {told}");
