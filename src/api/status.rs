@@ -49,6 +49,9 @@ pub(crate) struct Status {
     /// Why nobody comes in over TCP, though `access.listen` says so. It is tried again all the while.
     #[serde(default)]
     pub(crate) listen_failed: Option<String>,
+    /// Why nothing of this host's executables is protected, so that quell only observes.
+    #[serde(default)]
+    pub(crate) unprotected: Option<String>,
     /// quell's version.
     pub(crate) version: String,
     /// Its pid.

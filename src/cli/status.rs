@@ -63,6 +63,9 @@ fn print(status: &Status, term: &Term) {
     if let Some(why) = &status.listen_failed {
         line(term.ink(Ink::Bad, "NOT LISTENING on TCP"), why);
     }
+    if let Some(why) = &status.unprotected {
+        line(term.ink(Ink::Bad, "NOTHING PROTECTED on this host, so that quell only observes"), why);
+    }
     field(
         "mode",
         format!("{}  {}", term.ink(Ink::Bold, status.mode.as_str()), term.ink(Ink::Dim, &status.mode_because)),

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 /// For a connection: an API server is near.
@@ -51,6 +51,8 @@ impl Default for Settings {
 pub struct Cluster {
     name: Name,
     place: RwLock<Place>,
+    /// The number of the place, for whoever has to go along.
+    places: watch::Sender<u64>,
     client: Mutex<Slot>,
     /// How many there were.
     clients: AtomicU64,
@@ -109,6 +111,7 @@ impl Cluster {
             known: Known::new(settings.name.clone()),
             name: settings.name.clone(),
             place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
+            places: watch::Sender::new(0),
             client: Mutex::default(),
             clients: AtomicU64::new(0),
             granted: std::sync::Mutex::default(),
@@ -163,7 +166,13 @@ impl Cluster {
             (place.settings, place.number) = (settings, place.number + 1);
             // What was granted there says nothing of here.
             self.granted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.places.send_replace(place.number);
         }
+    }
+
+    /// Hears when it leads somewhere else.
+    pub(crate) fn places(&self) -> watch::Receiver<u64> {
+        self.places.subscribe()
     }
 
     fn place(&self) -> Place {

@@ -26,10 +26,16 @@ pub(crate) fn group(version: &str) -> &str {
 /// A kind as it is told: that of another group that has the name of one of Kubernetes' own with its group.
 #[cfg(feature = "client")]
 pub(crate) fn of_group<'k>(kind: &'k str, group: &str) -> Cow<'k, str> {
-    match OWN.iter().find(|(own, _)| *own == kind) {
+    match OWN.iter().find(|(own, _)| own.eq_ignore_ascii_case(kind)) {
         Some((_, own)) if *own != group => format!("{kind}.{}", if group.is_empty() { "core" } else { group }).into(),
         _ => kind.into(),
     }
+}
+
+/// Whether a kind of this group is that one of Kubernetes' own; whoever writes it need not spell it as Kubernetes does.
+#[cfg(feature = "client")]
+pub(crate) fn is_own((kind, group): (&str, &str), own: &str) -> bool {
+    kind.eq_ignore_ascii_case(own) && OWN.contains(&(own, group))
 }
 
 /// What is left of every name that a pod's name begins with: of 63 characters the random end and its dash are 6, an index or a hash with its

@@ -62,10 +62,10 @@ impl PodCut {
     ///
     /// # Errors
     /// Where nothing can be cut here, or the pod's cgroup cannot be told for certain.
-    pub fn plan(&self, uid: &str, allow: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    pub async fn plan(&self, uid: &str, allow: &[String]) -> Result<Option<PartPlan>, ActionError> {
         self.0.cut()?;
         let hands = &self.0.0;
-        let Some(home) = Home::pod(hands, uid)? else { return Ok(None) };
+        let Some(home) = Home::pod(hands, uid).await? else { return Ok(None) };
         let plan = self.0.plan(what(&hands.world, home, allow, None)?)?;
         Ok(Some(PartPlan {
             part: plan.calls.first().cloned().unwrap_or_default(),
@@ -82,16 +82,16 @@ impl PodCut {
     ///
     /// # Errors
     /// When the cgroup is gone or is no target of what was admitted, or the kernel refuses; nothing of it stands then.
-    pub fn run(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
-        Ok(output(self.0.run(self.order(go, part)?, cx)?))
+    pub async fn run(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        Ok(output(self.0.run(self.order(go, part)?, cx).await?))
     }
 
     /// Asks the kernel, and tries it.
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub fn verify(&self, part: &Json, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(&read(part)?, want)
+    pub async fn verify(&self, part: &Json, want: Want) -> Result<Truth, ActionError> {
+        self.0.verify(&read(part)?, want).await
     }
 
     /// Whether this very effect stands; another's on the same cgroup is none of it.
@@ -106,8 +106,8 @@ impl PodCut {
     ///
     /// # Errors
     /// When the kernel refuses, or the cgroup is no target of what was admitted.
-    pub fn undo(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.order(go, part)?, &Json::Null, cx)
+    pub async fn undo(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.0.undo(&self.order(go, part)?, &Json::Null, cx).await
     }
 
     /// Takes back what an earlier plan of this very effect has cut and its last one does not; `None`: nothing stands of it.

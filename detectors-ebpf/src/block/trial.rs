@@ -93,14 +93,8 @@ impl KernelReflex {
         let (struck, sibling) = (sealed(dummy()?)?, sealed(dummy()?)?);
         let spot = Spot { image: self.image(struck.as_fd())?, around: Around::Host };
         let until_ns = super::now() + LASTING_NS;
-        let terms = Terms {
-            id: OWN,
-            label: DUMMY.into(),
-            owner: String::new(),
-            until_ns,
-            most: 8,
-            within_ns: LASTING_NS,
-        };
+        let terms =
+            Terms { id: OWN, label: DUMMY.into(), owner: String::new(), until_ns, most: 8, within_ns: LASTING_NS };
         self.enter(&spot, &terms, Some(struck.as_fd()))?;
         let ended = start(&struck);
         let removed = self.remove(&spot);

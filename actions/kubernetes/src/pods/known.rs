@@ -38,9 +38,9 @@ impl Known {
         self.standing.of(uid, &self.table)
     }
 
-    /// Somebody will watch them.
-    pub(super) fn will_be_watched(&self) {
-        self.watched.store(true, Ordering::Release);
+    /// Whether somebody will watch them.
+    pub(super) fn is_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Release);
     }
 
     /// Wakes whoever waits for a pod.

@@ -4,7 +4,8 @@
 //! why this is no `kube::runtime::watcher`: that one is silent while nothing changes); a connection that went dead without a word is found
 //! out; only fields that are kept are read out of what the server sends.
 
-use super::seen::{Reference, Seen, named};
+use super::kept::{Made, Whose};
+use super::seen::{Reference, Seen};
 use crate::call::{CallError, Does, answered, asked, is_unknown};
 use crate::cluster::Cluster;
 use futures_util::stream::{BoxStream, StreamExt};
@@ -14,7 +15,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{GetParams, ListParams, Request, WatchParams};
 use kube::core::WatchEvent;
-use quell_model::Name;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -153,20 +153,22 @@ pub(super) fn ended(error: kube::Error) -> Ended {
 }
 
 /// What is at the top of what made a pod: one step further up, or itself where there is none or it is another one by now.
-pub(super) async fn top(cluster: &Cluster, namespace: &str, made: &Reference) -> Result<Name, CallError> {
-    let (path, of) = match made.kind.as_str() {
+pub(super) async fn top(cluster: &Cluster, made: &Made) -> Result<Whose, CallError> {
+    let (namespace, by) = (made.namespace.as_str(), &made.by);
+    let (path, of) = match by.kind.as_str() {
         "Job" => (Job::url_path(&(), Some(namespace)), "get jobs.batch"),
         _ => (ReplicaSet::url_path(&(), Some(namespace)), "get replicasets.apps"),
     };
-    let request = Request::new(path).get(&made.name, &GetParams::default());
-    let itself = || named(&made.kind, &made.name);
+    let request = Request::new(path).get(&by.name, &GetParams::default());
     match ask::<Maker>(cluster, of, request).await {
-        Ok(maker) if maker.metadata.uid == made.uid => {
+        Ok(maker) if maker.metadata.uid == by.uid => {
             let above = maker.metadata.owner_references.into_iter().flatten().find(|one| one.controller == Some(true));
-            Ok(above.map_or_else(itself, |above| named(&above.kind, &above.name)))
+            Ok(Whose::Is(above.as_ref().unwrap_or(by).named()))
         }
-        // Nobody will ever say it.
-        Ok(_) | Err(CallError::NotFound(_) | CallError::Forbidden { .. }) => Ok(itself()),
+        // Nobody will ever say it: it is gone, or there never was one.
+        Ok(_) | Err(CallError::NotFound(_)) => Ok(Whose::Is(by.named())),
+        // Somebody may grant it yet.
+        Err(CallError::Forbidden { .. }) => Ok(Whose::ForNow(by.named())),
         Err(error) => Err(error),
     }
 }

@@ -43,7 +43,10 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         given
     };
     let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
-    let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
+    let known = match given.pod.uid.as_deref() {
+        Some(uid) => cut(cluster, uid, &nets).await.ok().flatten().map(|part| (uid, part)),
+        None => None,
+    };
     let far = Far::default();
     let reads = read(cluster, &given.pod, given.allow.dns, &far);
     let found = match &known {
@@ -53,7 +56,7 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         }),
     };
     match (found, known) {
-        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around),
+        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around).await,
         (Ok(Read::Gone(why)), Some((uid, part))) => {
             let open = format!("{why}, and runs on this node all the same: it is cut off there alone");
             // The cluster has said that it counts it no more.
@@ -166,8 +169,11 @@ fn unasked(
 }
 
 /// What would cut it off on this node; none: it is not here, or nothing here can.
-fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
-    cluster.cut().map_or(Ok(None), |cut| cut.plan(uid, nets))
+async fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    match cluster.cut() {
+        Some(cut) => cut.plan(uid, nets).await,
+        None => Ok(None),
+    }
 }
 
 /// The cgroup and who is in it: part of what the input names.
@@ -202,7 +208,7 @@ fn alone(given: &Input, nets: Vec<String>, part: &PartPlan, (api, open): (Api, V
 }
 
 /// All of it.
-fn whole(
+async fn whole(
     cluster: &Cluster,
     given: &Input,
     nets: Vec<String>,
@@ -223,7 +229,7 @@ fn whole(
     then.insert(ISOLATED.to_owned(), named.uid.clone());
 
     let nets: Vec<String> = nets.into_iter().chain(around.dns.iter().cloned()).collect();
-    let (part, uncut) = match cut(cluster, &named.uid, &nets) {
+    let (part, uncut) = match cut(cluster, &named.uid, &nets).await {
         Ok(Some(part)) => (Some(part), None),
         Ok(None) => (None, Some("it is not on this engine's node".to_owned())),
         Err(error) => (None, Some(error.to_string())),
