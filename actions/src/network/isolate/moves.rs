@@ -69,11 +69,13 @@ fn whoever_has_ended_and_is_not_reaped_is_not_waited_for() {
     let family = Family::new();
     let Some(dir) = family.group(CgroupKind::V2) else { return };
     // Nobody reaps what the shell started, once it is another program.
-    let parent = family.spawn("true & echo $! >$DIR/child; exec sleep 300");
+    let parent = family.spawn("sleep 300 & echo $! >$DIR/child; exec sleep 300");
     let child = family.pid("child");
     for pid in [parent, child] {
         put(pid, &dir);
     }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     wait_until("it is a zombie", || family.stat(child).is_some_and(|stat| stat.is_dead()));
     let verb = verb(&family, &Arc::<Paper>::default());
     let (act, cx) = (Act::new(), Act::new().context());
