@@ -206,7 +206,7 @@ fn what_an_api_server_brings_over_tls_with_the_token_is_answered_and_acted_on_on
     assert_eq!(home.try_post(port, "other", &list(&[exec("eve")])).unwrap().status, 401);
     let plain = Home { tls: false, keep: tempfile::tempdir().unwrap() };
     assert!(plain.try_post(port, TOKEN, &list(&[exec("eve")])).is_none(), "nobody speaks without TLS there");
-    assert_eq!(home.post(port, &" ".repeat((10 << 20) + 1)).status, 413);
+    assert_eq!(home.post(port, &" ".repeat((10 << 20) + (64 << 10) + 1)).status, 413);
     assert_eq!((runs(&daemon).len(), detections(&daemon)), (2, 2));
     // What cannot be read is put aside, counted and told.
     let aside = std::fs::read_to_string(home.dir().join("state/aside/webhook-cluster.jsonl")).unwrap();
