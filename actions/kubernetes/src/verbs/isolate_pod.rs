@@ -231,14 +231,18 @@ impl Action for IsolatePod {
         {
             return Ok(stands);
         }
-        let stands = written::remains(&self.0.calls(&SPEC), &order.pod, Some(cx.key.part())).await?;
+        let (calls, key) = (self.0.calls(&SPEC), cx.key.part());
+        let stands = match written::remains(&calls, &order.pod, Some(key)).await? {
+            None => written::keeps(&calls, &Self::wanted(&order, key), &before(plan)?).await?,
+            stands => stands,
+        };
         Ok(stands.map_or(Truth::Holds, Truth::HoldsNot))
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let (order, was): (Order, Words) = (order(go.plan())?, before(go.plan())?);
         let cut = order.cut.as_ref().map(|part| self.cut()?.undo(go, part, cx)).transpose();
-        // What stands in the API is given back whatever becomes of the cut. Also where nothing was to be written by this plan: an attempt before it may have written.
+        // What stands in the API is given back whatever becomes of the cut. Also what was not to be written by this plan: an attempt before it may have written.
         let wanted = Self::wanted(&order, cx.key.part());
         let left = written::withdraw(&self.0.calls(&SPEC), &wanted, &was).await?;
         let cut = cut?;
