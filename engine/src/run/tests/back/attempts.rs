@@ -98,7 +98,7 @@ fn yard(world: &Arc<Mutex<World>>, attempts: u32) -> Yard {
 
 impl Yard {
     /// Lets everything happen, however long it waits for its moment.
-    fn to_the_end(&mut self) {
+    fn goes_to_its_end(&mut self) {
         let end = SystemClock.now().after(Duration::from_secs(20));
         while !self.stage.core.is_idle() {
             assert!(SystemClock.now() < end, "it does not end");
@@ -111,7 +111,7 @@ impl Yard {
     fn asks_for_undo(&mut self, run: &RunId) -> bool {
         let (run, by, why) = (run.clone(), "ann".into(), "a drill".into());
         let asked = self.stage.core.serve(Request::Undo { way: socket(), run, step: None, by, why });
-        self.to_the_end();
+        self.goes_to_its_end();
         asked.is_ok()
     }
 }
@@ -121,7 +121,7 @@ fn what_the_second_attempt_did_is_taken_back_before_what_the_first_did() {
     let world = World::new(vec![(1, vec![(0, 7)]), (2, vec![])]);
     let mut yard = yard(&world, 5);
     let run = yard.attack_that_waits();
-    yard.to_the_end();
+    yard.goes_to_its_end();
     assert_eq!(yard.end_of(&run), "RunFinished succeeded");
     assert!(world.lock().unwrap().fields.values().all(|value| value == SET));
     assert!(yard.asks_for_undo(&run));
@@ -140,7 +140,7 @@ fn what_a_later_attempt_did_and_cannot_be_taken_back_holds_up_nothing_of_an_earl
     world.lock().unwrap().is_stuck = true;
     let mut yard = yard(&world, 5);
     let run = yard.attack_that_waits();
-    yard.to_the_end();
+    yard.goes_to_its_end();
     assert!(yard.asks_for_undo(&run));
     assert_eq!(yard.end_of(&run), "RunFinished stuck");
     let left = |world: &World| world.fields.values().filter(|value| *value == SET).count();
@@ -162,11 +162,11 @@ proptest! {
         let world = World::new(attempts);
         let mut yard = yard(&world, 3);
         let run = yard.attack_that_waits();
-        yard.to_the_end();
+        yard.goes_to_its_end();
         if tried_again && yard.end_of(&run) == "RunFinished failed" {
             let again = Request::Retry { run: run.clone(), from: None, by: "ann".into(), why: String::new() };
             yard.stage.core.serve(again).unwrap();
-            yard.to_the_end();
+            yard.goes_to_its_end();
         }
         let stood = yard.asks_for_undo(&run);
         let world = world.lock().unwrap();
