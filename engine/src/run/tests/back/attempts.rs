@@ -100,6 +100,7 @@ impl Yard {
     /// Lets everything happen, however long it waits for its moment.
     fn goes_to_its_end(&mut self) {
         let end = SystemClock.now().after(Duration::from_secs(20));
+        self.stage.core.turn();
         while !self.stage.core.is_idle() {
             assert!(SystemClock.now() < end, "it does not end");
             self.clock.advance(Duration::from_secs(60));
