@@ -302,7 +302,7 @@ impl<W: Send + 'static> Core<W> {
         self.ask_whether_it_stands(run, part, Why::Boot);
     }
 
-    fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
+    pub(super) fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let later = if asked == Why::Boot { Later::Boot } else { Later::Lease };
         let intent = self.intent_of(&run, &part);
         let Some(intent) = self.once_read(&run, &part, later, intent) else { return };
@@ -356,8 +356,20 @@ impl<W: Send + 'static> Core<W> {
         let (incident, at_end, lasts) =
             (standing.incident.clone(), standing.at_end, standing.lasts.unwrap_or_default());
         let (action, own_end) = (standing.action.clone(), standing.own_end);
-        let gone = undone == Ok(Truth::Holds);
+        let (gone, is_due) = (undone == Ok(Truth::Holds), standing.due);
         match (asked, gone, at_end) {
+            (Why::Lapsed(why), true, _) => {
+                self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
+                self.lease_changes(run, part, "lapsed", why, None);
+            }
+            (Why::Lapsed(why), false, _) => {
+                standing.hold.is_over();
+                // At its end it is taken back; and a person is asked once.
+                if at_end != AtEnd::Undo && !is_due {
+                    let why = format!("a part of it is over, and is not put in force again: {why}");
+                    self.lease_due(run, part, incident.as_ref(), why);
+                }
+            }
             (Why::End, true, _) if own_end => {
                 let why = format!("it was to stand for {}, and ended by itself", print_duration(lasts));
                 self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
@@ -366,7 +378,7 @@ impl<W: Send + 'static> Core<W> {
                 self.leases_stood_by(&action);
             }
             (Why::End, false, _) if own_end => self.lease_undoes(run, part, lasts, incident.as_ref()),
-            (_, true, _) => {
+            (asked, true, _) => {
                 let why = if asked == Why::Boot { "it did not outlive the boot" } else { "what it contained is gone" };
                 self.lease_changes(run, part, "lapsed", why.to_owned(), None);
                 if asked == Why::Boot {

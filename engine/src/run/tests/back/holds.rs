@@ -360,6 +360,40 @@ fn what_was_taken_back_with_quell_itself_does_not_stand_again() {
 }
 
 #[test]
+fn what_is_held_no_more_has_not_lapsed_while_something_of_it_stands() {
+    for at_end in [AtEnd::Ask, AtEnd::Undo] {
+        let lease = Lease { lasts: 24 * HOUR, at_end };
+        let mut yard = yard(Step { lease: Some(lease), ..blocks(None) });
+        let run = yard.attack(1);
+        yard.pass(HOUR);
+        let said =
+            record::PersonActed { by: "root".into(), what: "uninstall".into(), detail: json!({ "begins": true }) };
+        let now = yard.clock.now();
+        yard.stage.core.write_system(vec![NewRecord::new(now, said)]);
+        yard.stage.settle();
+        yard.things.fading.lock().unwrap().clear();
+        yard.things.firm.lock().unwrap().insert("rest".into());
+        for start in ["b", "c"] {
+            yard = yard.again(start);
+            yard.stage.settle();
+            yard.pass(HOUR);
+            let mut leases = vec!["granted"];
+            leases.extend((at_end == AtEnd::Ask).then_some("due"));
+            assert_eq!(
+                (yard.leases(&run), yard.in_force()),
+                (leases.into_iter().map(str::to_owned).collect(), Vec::new())
+            );
+        }
+        assert_eq!(yard.told("stands no more"), false);
+        match at_end {
+            AtEnd::Undo => yard.pass(24 * HOUR),
+            _ => drop(yard.undo(&run, None).unwrap()),
+        }
+        assert_eq!((yard.leases(&run).pop().unwrap().as_str(), yard.things.firm.lock().unwrap().len()), ("ended", 0));
+    }
+}
+
+#[test]
 fn what_two_stand_by_is_in_force_while_one_does() {
     let mut yard = yard(blocks(None));
     let (first, second) = (yard.attack_by("7", 1), yard.attack_by("8", 2));
