@@ -27,12 +27,16 @@ steps:
     lease: { for: 4h, at_end: ask }
 "#;
 
+/// Gives the node the playbook.
+pub(super) fn can_cut_off(node: &Node<'_>) {
+    node.file("playbooks/it.yaml", PLAYBOOK);
+}
+
 /// Begins to cut a pod off.
-pub(super) fn begins(node: &Node<'_>, daemon: &Daemon, shop: &Shop<'_>, pod: &Pod<'_>) {
-    let file = node.file("playbooks/it.yaml", PLAYBOOK);
+pub(super) fn begins(daemon: &Daemon, shop: &Shop<'_>, pod: &Pod<'_>) {
     let inputs = [("namespace", &*shop.namespace.name), ("name", pod.name()), ("uid", pod.uid())];
     let words = inputs.map(|(key, value)| format!("{key}={value}"));
-    let mut args = vec!["playbook", "run", file.to_str().unwrap()];
+    let mut args = vec!["playbook", "run", "cut-it-off"];
     args.extend(words.iter().flat_map(|word| ["--input", word.as_str()]));
     daemon.ask(&args).ends(0);
 }
@@ -48,7 +52,7 @@ fn whenever_it_dies_between_two_calls_the_next_one_ends_it_verified() {
     shop.keeps(it);
     let before = shop.objects(it.name());
     let gate = Gate::before(cluster);
-    node.file("playbooks/it.yaml", PLAYBOOK);
+    can_cut_off(&node);
     let guard = format!(
         "{}\n",
         node.within(&shop.namespace.name)
@@ -59,7 +63,7 @@ fn whenever_it_dies_between_two_calls_the_next_one_ends_it_verified() {
 
     // How many calls there are when nobody dies.
     gate.counts_to(None);
-    begins(&node, &daemon, &shop, it);
+    begins(&daemon, &shop, it);
     let calm = ended(&daemon, "cut-it-off", None);
     let calls = gate.count();
     assert_eq!(step(&calm, "isolate")["outcome"], "verified", "{calm:#}");
@@ -76,7 +80,7 @@ fn whenever_it_dies_between_two_calls_the_next_one_ends_it_verified() {
         let at = dice.throw(calls) + 1;
         let side = if dice.throw(2) == 0 { Side::Before } else { Side::After };
         gate.counts_to(Some((at, side)));
-        begins(&node, &daemon, &shop, it);
+        begins(&daemon, &shop, it);
         let is_new = |id: &serde_json::Value| *id != last;
         // Some calls are made side by side, so there may be one less.
         let died = gate.shuts(|| {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
-use super::killed::begins;
+use super::killed::{begins, can_cut_off};
 use super::node::{Node, ended, run_of, step};
 use super::shop::{Shop, is_as_before};
 use super::talk::asks;
@@ -19,9 +19,10 @@ fn what_uninstall_says_of_a_pod_that_is_cut_off_is_so() {
     let (it, one) = (&pods[0], &pods[1]);
     shop.keeps(it);
     let before = shop.objects(it.name());
+    can_cut_off(&node);
     node.configure(false, &cluster.kubeconfig(), &node.within(&shop.namespace.name));
     let Some(daemon) = node.armed(what) else { return };
-    begins(&node, &daemon, &shop, it);
+    begins(&daemon, &shop, it);
     let run = ended(&daemon, "cut-it-off", None);
     assert_eq!(step(&run, "isolate")["outcome"], "verified", "{run:#}");
     let id = run["id"].as_str().unwrap();

@@ -48,7 +48,7 @@ impl<'p> Talk<'p> {
 
 /// Whether something listens on a port of the pod's network, by proc_net_tcp(5): state 0A.
 fn listens(pod: &Pod<'_>, port: u16) -> bool {
-    let table = pod.says(&["cat", "/proc/net/tcp"]);
+    let table = pod.says(&["cat", "/proc/net/tcp", "/proc/net/tcp6"]);
     table.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         matches!(words[..], [_, local, _, "0A", ..] if local.ends_with(&format!(":{port:04X}")))
