@@ -116,7 +116,8 @@ pub fn resolve<P: AsRef<str>>(paths: &[P]) -> Vec<ProtectedFile> {
 
 /// Where the host's files are: at the root of pid 1, or of what started this container (pid 1 may keep even root out), where a container sees the
 /// host's processes (`hostPID`); else here.
-fn host_root() -> PathBuf {
+#[must_use]
+pub fn host_root() -> PathBuf {
     let mounts = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let own = mounts(std::process::id());
     let is_elsewhere = |pid: &u32| mounts(*pid).is_some_and(|its| own.as_ref().is_some_and(|own| its != *own));

@@ -103,6 +103,14 @@ impl Family {
         }
     }
 
+    /// A cgroup below one of this test's own; it goes before that.
+    pub(crate) fn below(&self, dir: &std::path::Path, name: &str) -> PathBuf {
+        let dir = dir.join(name);
+        std::fs::create_dir(&dir).unwrap();
+        self.groups.lock().unwrap().insert(0, dir.clone());
+        dir
+    }
+
     /// A cgroup of this test's own, or `None`, loudly, where none can be made.
     pub(crate) fn group(&self, kind: CgroupKind) -> Option<PathBuf> {
         let root = self.world().root(kind).map(std::path::Path::to_owned);

@@ -4,7 +4,7 @@
 //! a test or a drill has its own.
 
 use quell_model::guard::Within;
-use quell_model::{BootId, Cut, Doom, Name, ProcessId, Reflex, TICK_NS};
+use quell_model::{BootId, Cut, Doom, Name, Pods, ProcessId, Reflex, TICK_NS};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +79,8 @@ pub struct HostWorld {
     pub reflex: Option<Arc<dyn Reflex>>,
     /// The kernel's cut, where it was loaded.
     pub cut: Option<Arc<dyn Cut>>,
+    /// The pods of this node, where somebody may know them.
+    pub pods: Option<Arc<Pods>>,
 }
 
 impl fmt::Debug for HostWorld {
@@ -94,6 +96,7 @@ impl fmt::Debug for HostWorld {
             .field("doom", &self.doom.is_some())
             .field("reflex", &self.reflex.is_some())
             .field("cut", &self.cut.is_some())
+            .field("pods", &self.pods.is_some())
             .finish()
     }
 }
@@ -119,6 +122,7 @@ impl HostWorld {
             doom: None,
             reflex: None,
             cut: None,
+            pods: None,
         })
     }
 
@@ -150,6 +154,12 @@ impl HostWorld {
     #[must_use]
     pub fn with_cut(self, cut: Arc<dyn Cut>) -> Self {
         Self { cut: Some(cut), ..self }
+    }
+
+    /// The same host, with who its pods are.
+    #[must_use]
+    pub fn with_pods(self, pods: Arc<Pods>) -> Self {
+        Self { pods: Some(pods), ..self }
     }
 
     /// The kernel's hands, where they may be used: a sandbox's cgroup means nothing to them.

@@ -4,6 +4,7 @@
 //! at once. The process ring goes first: a process is known before what it does is told. Holds at most one record
 //! between batches.
 
+use crate::block::DUMMY;
 use crate::event::{Context, FileChange, Loss, SensorEvent, What};
 use crate::load::Loaded;
 use crate::losses::Losses;
@@ -261,7 +262,7 @@ impl World {
             let Self { cx, table, sink, counters, .. } = self;
             // Whoever is told to be there after its end was told would be taken for alive for ever.
             let is_there = |p: &Process| p.lives() && !(p.image.path.is_empty() && p.image.command_line.is_empty());
-            if !table.get(key).is_some_and(is_there) {
+            if !table.get(key).is_some_and(is_there) || is_own_trial(table, key) {
                 continue;
             }
             let event = SensorEvent::new(cx, table, Some(key), What::Exec, now, key.pid).scanned();
@@ -324,11 +325,23 @@ impl World {
                 (table.touch(head), What::File(change))
             }
         };
+        if matches!(what, What::Exec) && is_own_trial(&self.table, key) {
+            return;
+        }
         let class = what.class();
         let event = SensorEvent::new(&self.cx, &self.table, Some(key), what, head.at, head.tid);
         self.counters.events[class as usize].fetch_add(1, Ordering::Relaxed);
         self.sink.event(&event as &dyn Event);
     }
+}
+
+/// A dummy that this very process starts to try its hands on is no attack; nobody else's is one by that name.
+fn is_own_trial(table: &Table, key: Key) -> bool {
+    table.get(key).is_some_and(|process| {
+        let image = &process.image;
+        let is_own = |parent: Key| parent.pid == std::process::id();
+        image.memfd && image.path.strip_prefix("/memfd:") == Some(DUMMY) && process.parent.is_some_and(is_own)
+    })
 }
 
 #[cfg(test)]
@@ -373,5 +386,30 @@ mod tests {
             [told("sensor", "5000001"), told("sensor", "5000003"), told("scan", "5000002")]
         );
         assert!(world.heard.is_none());
+    }
+
+    #[test]
+    fn what_quell_tries_its_hands_on_is_no_event_and_what_others_call_so_is_one() {
+        let seen = Arc::default();
+        let (cx, watch) = (Context::new("n".into(), None), Watch::default());
+        let mut world = World::new(cx, watch, Box::new(Kept(Arc::clone(&seen))), Arc::default());
+        let mut there = |pid, parent, path: &str| {
+            let mut process = Process::blank(pid, 5_000_000_000);
+            let image = Arc::make_mut(&mut process.image);
+            image.path.push_str(path);
+            image.memfd = true;
+            process.parent = Some(Key::new(parent, 4_000_000_000));
+            world.table.scanned(process).unwrap()
+        };
+        let own = std::process::id();
+        let found = vec![
+            there(5_000_001, own, "/memfd:quell-dummy"),
+            there(5_000_002, 1, "/memfd:quell-dummy"),
+            there(5_000_003, own, "/memfd:quell-dummy-not"),
+        ];
+        world.heard = Some(HashSet::new());
+        world.tell_scanned(found, 6_000_000_000);
+        let told = |pid: &str| ("scan".to_owned(), pid.to_owned());
+        assert_eq!(*seen.lock().unwrap(), [told("5000002"), told("5000003")]);
     }
 }

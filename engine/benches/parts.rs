@@ -152,6 +152,7 @@ fn plan(pid: u32) -> Plan {
             kernel_thread: false,
             below_named: false,
             by_scope: false,
+            pod: None,
         },
     };
     Plan { targets: vec![target], ..Plan::default() }

@@ -49,6 +49,9 @@ pub(crate) struct Status {
     /// Why nobody comes in over TCP, though `access.listen` says so. It is tried again all the while.
     #[serde(default)]
     pub(crate) listen_failed: Option<String>,
+    /// Why nothing of this host's executables is protected, so that quell only observes.
+    #[serde(default)]
+    pub(crate) unprotected: Option<String>,
     /// quell's version.
     pub(crate) version: String,
     /// Its pid.
@@ -371,6 +374,9 @@ pub(crate) struct SourceStatus {
     pub(crate) unread: u64,
     /// Records that could not be read, since the start.
     pub(crate) unreadable: u64,
+    /// Records without what was asked and answered, which was left out for its size.
+    #[serde(default)]
+    pub(crate) truncated: u64,
     /// Files that are set aside until they are written to: there are more than are followed.
     pub(crate) set_aside: u64,
     /// What others bring; absent: it is no webhook.

@@ -1,40 +1,50 @@
 //! `POST /`: what others bring to a webhook of `sources.webhooks`.
 //!
 //! ```text
-//! request ─▶ token ─▶ room ─▶ body ─▶ records ─▶ the engine's thread ─▶ committed ─▶ 200
-//!              401     429     413     aside        503                   503
+//! request ─▶ token ─▶ room ─▶ body ─▶ its weight ─▶ records ─▶ the engine's thread ─▶ committed ─▶ 200
+//!              401     429     413     413, 429      aside        503                   503
 //! ```
 //!
 //! Owns the route of each webhook, who may bring, and the bounds. Keeps true: 200 is said with the word that what was brought is kept,
-//! and never before; whatever cannot be taken now is to be brought again, and says when; nothing of the body is read before the token.
-//! One record that cannot be read is put aside and holds up none of the others.
+//! and never before; whatever cannot be taken now is to be brought again, and says when; nothing of the body is read before the token, and
+//! no event made of it before it has room. One record that cannot be read is put aside and holds up none of the others.
+
+mod room;
+
+pub(crate) use room::Room;
 
 use super::problem::{Problem, one_shape};
-use crate::daemon::{Accepted, Answered, Deliveries, NotTaken, SourceMeter};
-use axum::body::to_bytes;
+use crate::daemon::{Accepted, Answered, Deliveries, NotTaken, SourceMeter, is_truncated};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use quell_engine::adapt::{self, Format};
+use quell_engine::adapt::{self, Format, Unreadable};
 use quell_engine::clock::SystemClock;
 use quell_engine::load::SecretFrom;
 use quell_engine::source::by_our_clocks;
 use quell_engine::store::{Aside, Committed, PutAside};
 use quell_model::{Class, Clock, Hash, Name, OwnedEvent, Stamp};
+use room::Full;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// A body is not longer, in bytes, packed or not: what an API server brings at most (`--audit-webhook-truncate-max-batch-size`).
-const LONGEST: usize = 10 << 20;
-/// Deliveries of one webhook at once: each may fill some ten times its body's length until it is taken in.
+/// A body is not longer, in bytes, packed or not: what an API server brings at most (`--audit-webhook-truncate-max-batch-size`, 10 MiB), and the
+/// list around that, which it does not count.
+const LONGEST: usize = (10 << 20) + (64 << 10);
+/// A body stands in memory so often while it is read, beside its events.
+const COPIES: usize = 2;
+/// So many unreadable records are put aside in one.
+const ASIDE: usize = 256;
+/// Deliveries of one webhook at once.
 const AT_ONCE: usize = 8;
 /// When to come again where others were first, in seconds.
 const SOON: u64 = 2;
@@ -42,6 +52,8 @@ const SOON: u64 = 2;
 const LATER: u64 = 15;
 /// That somebody comes without the token, or with what cannot be taken, is told once in so long.
 const SELDOM: Duration = Duration::from_secs(60);
+/// What whoever brings too much can do.
+const SMALLER: &str = "a smaller --audit-webhook-batch-max-size, or --audit-webhook-truncate-enabled";
 /// At most so many unreadable records are named in the log; all are counted and put aside.
 const NAMED: u64 = 20;
 
@@ -55,7 +67,8 @@ pub(crate) struct Front {
     keys: watch::Receiver<Arc<Keys>>,
     to_engine: Deliveries,
     meter: Arc<SourceMeter>,
-    room: Semaphore,
+    places: Semaphore,
+    room: Arc<Room>,
     /// One writes at a time.
     aside: Arc<Mutex<(Aside, u64)>>,
     told: Mutex<Option<Stamp>>,
@@ -86,6 +99,24 @@ impl Refused {
     }
 }
 
+impl From<Full> for Refused {
+    fn from(why: Full) -> Self {
+        match why {
+            Full::Now => {
+                let what =
+                    "the deliveries that are under way fill all the memory that this webhook may have: bring it again";
+                Self::later(StatusCode::TOO_MANY_REQUESTS, what, SOON)
+            }
+            Full::Always(most) => {
+                let what = format!("the events of the body would fill more than {most} MiB of memory");
+                let mut refused = Self::wrong(StatusCode::PAYLOAD_TOO_LARGE, what);
+                refused.problem = refused.problem.hint(SMALLER);
+                refused
+            }
+        }
+    }
+}
+
 impl From<NotTaken> for Refused {
     fn from(why: NotTaken) -> Self {
         let again = if matches!(why, NotTaken::Behind | NotTaken::Ended) { SOON } else { LATER };
@@ -99,11 +130,11 @@ impl Front {
         (source, format): (Name, Format),
         keys: watch::Receiver<Arc<Keys>>,
         to_engine: Deliveries,
-        meter: Arc<SourceMeter>,
+        (meter, room): (Arc<SourceMeter>, Room),
         aside: Aside,
     ) -> Self {
-        let (room, aside) = (Semaphore::new(AT_ONCE), Arc::new(Mutex::new((aside, 0))));
-        Self { source, format, keys, to_engine, meter, room, aside, told: Mutex::default() }
+        let (places, room, aside) = (Semaphore::new(AT_ONCE), Arc::new(room), Arc::new(Mutex::new((aside, 0))));
+        Self { source, format, keys, to_engine, meter, places, room, aside, told: Mutex::default() }
     }
 
     async fn take(&self, request: Request) -> Result<Response, Refused> {
@@ -112,21 +143,25 @@ impl Front {
         }
         self.check(request.headers()).await?;
         let packed = is_packed(request.headers())?;
-        let Ok(_room) = self.room.try_acquire() else {
+        let Ok(_place) = self.places.try_acquire() else {
             let what = format!("{AT_ONCE} deliveries are under way: bring it again");
             return Err(Refused::later(StatusCode::TOO_MANY_REQUESTS, what, SOON));
         };
-        let body = to_bytes(request.into_body(), LONGEST).await.map_err(|error| too_long_or(&error))?;
-        let (format, source, aside) = (self.format, self.source.clone(), Arc::clone(&self.aside));
-        let read = tokio::task::spawn_blocking(move || read(format, &source, &body, packed, &aside)).await;
+        let length = length(request.headers())?;
+        let held = self.room.take((COPIES + 1) * if packed { LONGEST } else { length })?;
+        let body = to_bytes(request.into_body(), length).await.map_err(|error| too_long_or(&error))?;
+        let (body, room, aside) =
+            (Brought { bytes: body, packed, held }, Arc::clone(&self.room), Arc::clone(&self.aside));
+        let (format, source) = (self.format, self.source.clone());
+        let read = tokio::task::spawn_blocking(move || read((format, &source), body, &room, &aside)).await;
         let Ok(read) = read else {
             return Err(Refused::later(StatusCode::INTERNAL_SERVER_ERROR, "it could not be read", LATER));
         };
-        let Read { events, unreadable } = read?;
+        let Read { events, unreadable, held } = read?;
         (0..unreadable).for_each(|_| self.meter.unreadable());
         let (count, seen) = (events.len(), Seen::of(&events));
-        let accepted = self.to_engine.bring(self.source.clone(), events).await?;
-        self.meter.took(&seen.classes, accepted.repeated, seen.last, SystemClock.now());
+        let accepted = self.to_engine.bring(events, held).await?;
+        self.meter.took(&seen.classes, (accepted.repeated, seen.truncated), seen.last, SystemClock.now());
         Ok(kept(accepted, count, unreadable))
     }
 
@@ -203,9 +238,18 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, Refused> {
 fn too_long() -> Refused {
     let what = format!("the body is longer than {} MiB", LONGEST >> 20);
     let mut refused = Refused::wrong(StatusCode::PAYLOAD_TOO_LARGE, what);
-    refused.problem =
-        refused.problem.hint("a smaller --audit-webhook-batch-max-size, or --audit-webhook-truncate-enabled");
+    refused.problem = refused.problem.hint(SMALLER);
     refused
+}
+
+/// How long the body says that it is at most.
+fn length(headers: &HeaderMap) -> Result<usize, Refused> {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match said.map(usize::try_from) {
+        None => Ok(LONGEST),
+        Some(Ok(length)) if length <= LONGEST => Ok(length),
+        Some(_) => Err(too_long()),
+    }
 }
 
 fn too_long_or(error: &axum::Error) -> Refused {
@@ -219,28 +263,38 @@ fn too_long_or(error: &axum::Error) -> Refused {
     Refused::wrong(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
+/// What came, and the room that it has.
+struct Brought {
+    bytes: Bytes,
+    packed: bool,
+    held: OwnedSemaphorePermit,
+}
+
 /// What was in a body.
 struct Read {
     events: Vec<OwnedEvent>,
     unreadable: usize,
+    held: OwnedSemaphorePermit,
 }
 
 /// Reads a body; what cannot be read is put aside. Blocks.
 fn read(
-    format: Format,
-    source: &Name,
-    body: &[u8],
-    packed: bool,
+    (format, source): (Format, &Name),
+    body: Brought,
+    room: &Room,
     aside: &Mutex<(Aside, u64)>,
 ) -> Result<Read, Refused> {
-    let unpacked = packed.then(|| adapt::unpacked(body, LONGEST)).transpose();
-    let unpacked = unpacked.map_err(|error| match error.kind() {
-        ErrorKind::FileTooLarge => too_long(),
-        _ => Refused::wrong(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")),
-    })?;
+    let Brought { mut bytes, packed, mut held } = body;
+    if packed {
+        bytes = adapt::unpacked(&bytes, LONGEST).map(Bytes::from).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => too_long(),
+            _ => Refused::wrong(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")),
+        })?;
+    }
+    room.resize(&mut held, COPIES * bytes.len() + adapt::weight(&bytes))?;
     let now = SystemClock.now();
-    let (mut events, mut wrong) = (Vec::new(), Vec::new());
-    for record in adapt::brought(format, source.as_str(), unpacked.as_deref().unwrap_or(body)) {
+    let (mut events, mut wrong, mut unreadable) = (Vec::new(), Vec::new(), 0);
+    for record in adapt::brought(format, source.as_str(), &bytes) {
         match record {
             // The kernel's side counts what it loses; who brings events could make every incident doubtful.
             Ok(event) if event.head.class == Class::Loss => {}
@@ -249,10 +303,20 @@ fn read(
                 by_our_clocks(&mut event.head, now);
                 events.push(event);
             }
-            Err(unreadable) => wrong.push(unreadable),
+            Err(one) => {
+                unreadable += 1;
+                wrong.push(one);
+            }
+        }
+        if wrong.len() == ASIDE {
+            put_aside(&std::mem::take(&mut wrong), now, aside)?;
         }
     }
-    let unreadable = wrong.len();
+    put_aside(&wrong, now, aside)?;
+    Ok(Read { events, unreadable, held })
+}
+
+fn put_aside(wrong: &[Unreadable], now: Stamp, aside: &Mutex<(Aside, u64)>) -> Result<(), Refused> {
     let mut aside = aside.lock().unwrap_or_else(PoisonError::into_inner);
     let (aside, named) = &mut *aside;
     let put: Vec<PutAside> = wrong
@@ -264,26 +328,28 @@ fn read(
         let what = format!("what cannot be read of it cannot be put aside either: {error}");
         return Err(Refused::later(StatusCode::SERVICE_UNAVAILABLE, what, LATER));
     }
-    for one in &wrong {
+    for one in wrong {
         *named += 1;
         if *named <= NAMED {
             let (place, what, count, aside) = (one.mistake.place(), &one.mistake.what, *named, aside.path().display());
             tracing::warn!(place, count, %aside, "a record cannot be read, and is put aside: {what}");
         }
     }
-    Ok(Read { events, unreadable })
+    Ok(())
 }
 
 /// What is measured of events that are on their way.
 struct Seen {
     classes: Vec<Class>,
+    truncated: u64,
     last: Option<Stamp>,
 }
 
 impl Seen {
     fn of(events: &[OwnedEvent]) -> Self {
         let classes = events.iter().map(|event| event.head.class).collect();
-        Self { classes, last: events.last().map(|event| event.head.at) }
+        let truncated = events.iter().filter(|event| is_truncated(event)).count() as u64;
+        Self { classes, truncated, last: events.last().map(|event| event.head.at) }
     }
 }
 

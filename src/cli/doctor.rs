@@ -94,6 +94,10 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         ),
     }
     checks.extend(doctor_cluster::checks(args.config.as_deref()));
+    checks.extend(crate::daemon::files::unprotected().map(|why| {
+        Check::new("host", "protected executables", Mark::Missing, why)
+            .works("everything that sees and tells; a daemon here only observes")
+    }));
     checks.push(data_dir(global));
     checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);

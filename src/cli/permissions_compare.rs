@@ -82,15 +82,115 @@ fn text(from: &str) -> Result<String, Fail> {
     Ok(text)
 }
 
-/// Of a unit what its bounding set names, else all that are named at all: `CAP_KILL`, or `KILL` in a list of a container's.
+/// Of a unit its bounding set; of a manifest what its containers add and do not drop; of any other text all that are named: `CAP_KILL`, or
+/// `KILL` in a list of a container's.
 fn capabilities(text: &str) -> BTreeSet<String> {
-    let code = || text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let bounding = || code().filter_map(|line| line.trim().strip_prefix("CapabilityBoundingSet="));
-    let lines: Vec<&str> = if bounding().next().is_some() { bounding().collect() } else { code().collect() };
-    let words = lines.into_iter().flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    let code: Vec<&str> = text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
+    let bounding: Vec<&str> =
+        code.iter().filter_map(|line| line.trim().strip_prefix("CapabilityBoundingSet=")).collect();
+    if !bounding.is_empty() {
+        return bounding_set(&bounding);
+    }
+    let documents: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(text).map(Value::deserialize).collect();
+    let documents = documents.unwrap_or_default();
+    if documents.iter().any(|document| document.is_object() || document.is_array()) {
+        let mut granted = BTreeSet::new();
+        for document in &documents {
+            of_manifest(document, &mut granted);
+            // One of these lists by itself.
+            let bare = document.as_array().into_iter().flatten().filter_map(Value::as_str);
+            granted.extend(bare.flat_map(named));
+        }
+        return granted;
+    }
+    code.into_iter().flat_map(of_line).collect()
+}
+
+/// What a line of a unit or a script names, but for what it drops: `DropCapability=KILL`, `--cap-drop KILL`.
+fn of_line(line: &str) -> Vec<String> {
+    let (mut granted, mut is_dropped) = (Vec::new(), false);
+    if drops(line.split(['=', ' ']).next().unwrap_or_default()) {
+        return granted;
+    }
+    for word in line.split_whitespace() {
+        if drops(word) {
+            is_dropped = !word.contains('=');
+        } else if !std::mem::take(&mut is_dropped) {
+            granted.extend(named(word));
+        }
+    }
+    granted
+}
+
+/// All lines together, as systemd.exec(5) has it: each adds, one with `~` takes away (the first of these from all), an empty one begins anew.
+fn bounding_set(lines: &[&str]) -> BTreeSet<String> {
+    let mut set: Option<BTreeSet<String>> = None;
+    for line in lines.iter().map(|line| line.trim()) {
+        match line.strip_prefix('~') {
+            Some(without) => {
+                let without: BTreeSet<String> = named(without).collect();
+                set.get_or_insert_with(all).retain(|name| !without.contains(name));
+            }
+            None if line.is_empty() => set = Some(BTreeSet::new()),
+            None => set.get_or_insert_default().extend(named(line)),
+        }
+    }
+    set.unwrap_or_default()
+}
+
+/// What a manifest grants: of each pair of lists what is added and not dropped by name, of a list beside none all that it has.
+fn of_manifest(value: &Value, granted: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let list = |is_it: &dyn Fn(&str) -> bool| -> Vec<&str> {
+                let own = fields.iter().filter(|(key, _)| is_it(key)).filter_map(|(_, list)| list.as_array());
+                own.flatten().filter_map(Value::as_str).collect()
+            };
+            let (added, dropped) = (list(&adds), list(&drops));
+            let takes_all = dropped.iter().any(|item| is_all(item));
+            // Who drops all has what is added by name.
+            let own = added.iter().flat_map(|item| match is_all(item) {
+                true if takes_all => BTreeSet::new(),
+                true => all(),
+                false => named(item).collect(),
+            });
+            let dropped: BTreeSet<String> = dropped.iter().flat_map(|item| named(item)).collect();
+            granted.extend(own.filter(|name| !dropped.contains(name)));
+            if fields.get("privileged") == Some(&Value::Bool(true)) {
+                granted.extend(all());
+            }
+            fields.values().for_each(|below| of_manifest(below, granted));
+        }
+        Value::Array(items) => items.iter().for_each(|item| of_manifest(item, granted)),
+        _ => {}
+    }
+}
+
+/// `add` of a pod's, `cap_add` of a compose file's, `CapAdd` as a container is shown, and a runtime's own lists.
+fn adds(key: &str) -> bool {
+    matches!(key, "add" | "cap_add" | "CapAdd" | "bounding")
+}
+
+/// Whoever is named there is taken away: `drop`, `cap_drop`, `DropCapability`, `--cap-drop`.
+fn drops(key: &str) -> bool {
+    key.to_ascii_lowercase().contains("drop")
+}
+
+fn is_all(item: &str) -> bool {
+    item.eq_ignore_ascii_case("all")
+}
+
+/// Every one that quell may need.
+fn all() -> BTreeSet<String> {
+    privilege::NEEDED.iter().map(|one| one.name.to_owned()).collect()
+}
+
+/// Those that a text names.
+fn named(text: &str) -> impl Iterator<Item = String> {
     let known = |word: &str| privilege::NEEDED.iter().any(|one| one.name.trim_start_matches("CAP_") == word);
-    let names = words.filter(|word| word.starts_with("CAP_") || known(word));
-    names.map(|word| if word.starts_with("CAP_") { word.to_owned() } else { format!("CAP_{word}") }).collect()
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(move |word| word.starts_with("CAP_") || known(word));
+    names.map(|word| if word.starts_with("CAP_") { word.to_owned() } else { format!("CAP_{word}") })
 }
 
 #[cfg(feature = "kubernetes")]
@@ -211,6 +311,25 @@ mod tests {
     fn capabilities_are_found_in_units_and_in_the_lists_of_containers() {
         let of = |text: &str| capabilities(text).into_iter().collect::<Vec<_>>();
         assert_eq!(of("add: [BPF, \"PERFMON\"]\ndrop: [ALL]"), ["CAP_BPF", "CAP_PERFMON"]);
+        // What is dropped is not granted, however the list is written.
+        let manifest = "kind: Pod\nspec:\n  containers:\n  - args: [KILL]\n    securityContext:\n      capabilities:\n        \
+                        # CAP_SYS_PTRACE\n        add:\n        - BPF\n        - CAP_PERFMON\n        - SYS_NICE\n        drop:\n        - KILL\n        - SYS_NICE\n";
+        assert_eq!(of(manifest), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(of("---\nsecurityContext: { capabilities: { drop: [KILL, BPF] } }\n"), [""; 0]);
+        assert_eq!(of("services: { quell: { cap_drop: [ALL], cap_add: [KILL] } }\n"), ["CAP_KILL"]);
+        let every = privilege::NEEDED.len();
+        assert_eq!(of("capabilities: { add: [ALL], drop: [KILL] }").len(), every - 1);
+        assert_eq!(of("securityContext: { privileged: true }").len(), every);
+        assert_eq!(of("- KILL\n- BPF\n"), ["CAP_BPF", "CAP_KILL"]);
+        assert_eq!(of("exec podman run --cap-drop=KILL --cap-drop BPF --cap-add CAP_CHOWN quell\n"), ["CAP_CHOWN"]);
+        assert_eq!(of("[Container]\nAddCapability=KILL\nDropCapability=CAP_BPF\n"), ["CAP_KILL"]);
+        let inverted = of("[Service]\nCapabilityBoundingSet=~CAP_KILL CAP_BPF\n");
+        assert_eq!(inverted.len(), every - 2, "{inverted:?}");
+        assert_eq!(of("CapabilityBoundingSet=CAP_KILL CAP_BPF\nCapabilityBoundingSet=~CAP_BPF\n"), ["CAP_KILL"]);
+        assert_eq!(
+            of("CapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_BPF\n"),
+            ["CAP_BPF"]
+        );
         assert_eq!(
             of("# CAP_KILL\nAmbientCapabilities=CAP_CHOWN\nCapabilityBoundingSet=CAP_BPF  CAP_X\n"),
             ["CAP_BPF", "CAP_X"]

@@ -63,6 +63,9 @@ fn print(status: &Status, term: &Term) {
     if let Some(why) = &status.listen_failed {
         line(term.ink(Ink::Bad, "NOT LISTENING on TCP"), why);
     }
+    if let Some(why) = &status.unprotected {
+        line(term.ink(Ink::Bad, "NOTHING PROTECTED on this host, so that quell only observes"), why);
+    }
     field(
         "mode",
         format!("{}  {}", term.ink(Ink::Bold, status.mode.as_str()), term.ink(Ink::Dim, &status.mode_because)),
@@ -174,6 +177,11 @@ fn print(status: &Status, term: &Term) {
             field("source", webhook_line(source, webhook, term));
         }
     }
+    for source in status.sources.iter().filter(|source| source.webhook.is_none() && source.truncated > 0) {
+        let (id, count) = (escape(source.id.as_str()), source.truncated);
+        let text = format!("{id}  {count} records without what was asked, which was left out for its size");
+        field("source", term.ink(Ink::Warn, &text));
+    }
     for source in status.sources.iter().filter(|source| source.set_aside > 0) {
         let (id, aside, unread) = (escape(source.id.as_str()), source.set_aside, size(source.unread));
         let text =
@@ -208,6 +216,7 @@ fn webhook_line(source: &SourceStatus, webhook: &WebhookStatus, term: &Term) -> 
         (webhook.denied, "without the token"),
         (webhook.wrong, "that cannot be taken"),
         (source.unreadable, "records put aside"),
+        (source.truncated, "records without what was asked"),
     ];
     let more = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
     format!("{id}  at {address}: {} deliveries{}", webhook.accepted, more.collect::<String>())

@@ -49,6 +49,16 @@ pub(crate) struct Plan<W> {
     pub(crate) recorder: Option<RecorderPlan>,
 }
 
+/// Where others bring events, to be opened.
+pub(crate) struct WebhookDoor {
+    /// As it is configured.
+    pub(crate) webhook: WebhookSource,
+    /// The way of what is brought there.
+    pub(crate) deliveries: Deliveries,
+    /// What is measured there.
+    pub(crate) meter: Arc<SourceMeter>,
+}
+
 /// An engine that runs.
 pub(crate) struct Assembly {
     /// The way to it.
@@ -62,10 +72,8 @@ pub(crate) struct Assembly {
     /// Who turns it.
     pub(crate) eye: Eye,
     sources: Option<Sources>,
-    /// The way of what others bring, to where they bring it, and what is measured there.
-    pub(crate) deliveries: Deliveries,
     /// See [`Plan::webhooks`].
-    pub(crate) webhooks: Vec<(WebhookSource, Arc<SourceMeter>)>,
+    pub(crate) webhooks: Vec<WebhookDoor>,
     recorder: Option<Recorder>,
     /// Why nothing is recorded, if nothing is.
     pub(crate) unrecorded: Option<String>,
@@ -106,7 +114,7 @@ impl Assembly {
     /// What is measured of the files that it follows, and of what others bring.
     pub(crate) fn source_meters(&self) -> Vec<Arc<SourceMeter>> {
         let followed = self.sources.as_ref().map(Sources::meters).unwrap_or_default();
-        followed.into_iter().chain(self.webhooks.iter().map(|(_, meter)| Arc::clone(meter))).collect()
+        followed.into_iter().chain(self.webhooks.iter().map(|door| Arc::clone(&door.meter))).collect()
     }
 
     /// What can be asked of its recorder.
@@ -143,7 +151,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     let names = plan.files.iter().map(sources::name);
     let known = names.filter_map(|name| Some((name.clone(), core.positions(&name)?))).collect();
     let (to_hand, foreign) = sources::ways();
-    let (deliveries, inbox) = deliveries::way(wake.as_fn());
+    let (deliveries, inbox) = deliveries::ways(plan.webhooks.len(), &wake.as_fn());
     let (mut recorder, noter, mut unrecorded) = start_recorder(&plan.dir, plan.recorder.as_ref(), &plan.boot);
     let hand = Hand::new(HandParts {
         core,
@@ -164,25 +172,12 @@ pub(crate) fn assemble<W: Send + 'static>(
         unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
     }
     let sources = Sources::follow(&plan.files, &known, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
-    let metered = |webhook: WebhookSource| {
+    let door = |(webhook, deliveries): (WebhookSource, Deliveries)| {
         let meter = Arc::new(SourceMeter::of_webhook(webhook.source()));
-        (webhook, meter)
+        WebhookDoor { webhook, deliveries, meter }
     };
-    let webhooks = plan.webhooks.into_iter().map(metered).collect();
-    Ok(Assembly {
-        engine,
-        journal,
-        counts,
-        handover,
-        eye,
-        sources,
-        deliveries,
-        webhooks,
-        recorder,
-        unrecorded,
-        blind,
-        recovered,
-    })
+    let webhooks = plan.webhooks.into_iter().zip(deliveries).map(door).collect();
+    Ok(Assembly { engine, journal, counts, handover, eye, sources, webhooks, recorder, unrecorded, blind, recovered })
 }
 
 /// A recorder that cannot start stops nothing else.

@@ -1,23 +1,25 @@
 //! What others bring, on its way to the engine's thread and back.
 //!
 //! ```text
-//! webhook ──delivery──▶ the engine's thread: a piece a turn ──▶ detections, journaled
-//!         ◀── accepted ─────── the journal's thread: committed ◀──┘
+//! webhook ──delivery──▶ ┐
+//! webhook ──delivery──▶ ├ the engine's thread: a piece of one of them a turn ──▶ detections, journaled
+//!         ◀── accepted ─┴───── the journal's thread: committed ◀──┘
 //! ```
 //!
-//! Owns the way, and the memory of what was brought. Keeps true: a delivery is taken in whole or not begun; it is accepted only with the
-//! word that it is committed; an event that is brought again is not put to the rules again, as long as it is remembered. Whoever
-//! brings waits a bounded time, and the engine for nobody.
+//! Owns the ways, and the memory of what was brought. Keeps true: a delivery is taken in whole or not begun; it is accepted only with the
+//! word that it is committed; an event that is brought again is not put to the rules again, as long as it is remembered. Each webhook has
+//! a way, a turn and a memory of its own: whatever is brought to one, another's waits for one piece of it at most. Whoever brings waits a
+//! bounded time, and the engine for nobody.
 
 use quell_engine::store::Committed;
-use quell_model::{Hash, Name, OwnedEvent, StoreError};
+use quell_model::{EventId, Hash, OwnedEvent, StoreError};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Deliveries that may wait for the engine: more only fill memory, and whoever brings them can keep them.
+/// Deliveries of one webhook that may wait for the engine: more only fill memory, and whoever brings them can keep them.
 const AHEAD: usize = 4;
 /// So long one waits for room.
 const ROOM: Duration = Duration::from_secs(5);
@@ -25,7 +27,7 @@ const ROOM: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(20);
 /// Events that are put to the rules in one turn: what the sensor sees meanwhile waits for them.
 const PIECE: usize = 500;
-/// Events that are remembered, of all webhooks: more than an API server holds back (`--audit-webhook-batch-buffer-size`, 10,000) many
+/// Events of a webhook that are remembered: more than an API server holds back (`--audit-webhook-batch-buffer-size`, 10,000) many
 /// times over, in some ten megabytes.
 const REMEMBERED: usize = if cfg!(test) { 16 } else { 1 << 17 };
 
@@ -58,36 +60,46 @@ pub(crate) enum NotTaken {
 type Told = oneshot::Sender<Result<Accepted, NotTaken>>;
 
 struct Delivery {
-    source: Name,
     events: VecDeque<OwnedEvent>,
     repeated: u64,
     told: Told,
+    /// What it fills, whether or not somebody still waits for it.
+    room: OwnedSemaphorePermit,
 }
 
-/// The way to the engine's thread.
+/// The way of one webhook to the engine's thread.
 #[derive(Clone)]
 pub(crate) struct Deliveries {
     way: mpsc::Sender<Delivery>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// The way, and its end on the engine's thread.
-pub(super) fn way(wake: Arc<dyn Fn() + Send + Sync>) -> (Deliveries, Inbox) {
-    let (way, end) = mpsc::channel(AHEAD);
-    let inbox = Inbox { way: end, at_work: None, known: Known::default(), wake: Arc::clone(&wake) };
-    (Deliveries { way, wake }, inbox)
+/// So many ways, and their end on the engine's thread.
+pub(super) fn ways(count: usize, wake: &Arc<dyn Fn() + Send + Sync>) -> (Vec<Deliveries>, Inbox) {
+    let (mut ways, mut lanes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (way, end) = mpsc::channel(AHEAD);
+        ways.push(Deliveries { way, wake: Arc::clone(wake) });
+        lanes.push(Lane { way: end, at_work: None, known: Known::default() });
+    }
+    (ways, Inbox { lanes, next: 0, wake: Arc::clone(wake) })
 }
 
 impl Deliveries {
-    /// Brings events, and waits until they are kept. Whoever stops to wait may find them taken in.
-    pub(crate) async fn bring(&self, source: Name, events: Vec<OwnedEvent>) -> Result<Accepted, NotTaken> {
-        let room = match timeout(ROOM, self.way.reserve()).await {
-            Ok(Ok(room)) => room,
+    /// Brings events, and waits until they are kept. Whoever stops to wait may find them taken in. `room` is given back once they
+    /// fill nothing any more.
+    pub(crate) async fn bring(
+        &self,
+        events: Vec<OwnedEvent>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Accepted, NotTaken> {
+        let place = match timeout(ROOM, self.way.reserve()).await {
+            Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(NotTaken::Ended),
             Err(_) => return Err(NotTaken::Behind),
         };
         let (told, answer) = oneshot::channel();
-        room.send(Delivery { source, events: events.into(), repeated: 0, told });
+        place.send(Delivery { events: events.into(), repeated: 0, told, room });
         (self.wake)();
         match timeout(ANSWER, answer).await {
             Ok(Ok(answer)) => answer,
@@ -97,12 +109,19 @@ impl Deliveries {
     }
 }
 
-/// The end of the way. The engine's thread alone has it.
+/// The ends of all ways. The engine's thread alone has it.
 pub(super) struct Inbox {
+    lanes: Vec<Lane>,
+    /// Whose turn it is.
+    next: usize,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// The end of one.
+struct Lane {
     way: mpsc::Receiver<Delivery>,
     at_work: Option<Delivery>,
     known: Known,
-    wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// What is done in one turn.
@@ -117,16 +136,20 @@ pub(super) enum Turn {
 pub(super) struct Last {
     repeated: u64,
     told: Told,
+    room: OwnedSemaphorePermit,
 }
 
 impl Last {
     /// Whoever brought it learns what the journal says.
     pub(super) fn end(self, committed: Result<Committed, StoreError>) {
+        let Self { repeated, told, room } = self;
         let answer = match committed {
-            Ok(committed) => Ok(Accepted { committed, repeated: self.repeated }),
+            Ok(committed) => Ok(Accepted { committed, repeated }),
             Err(error) => Err(NotTaken::Unwritable(error.to_string())),
         };
-        if self.told.send(answer).is_err() {
+        // Whoever has the answer finds the room free.
+        drop(room);
+        if told.send(answer).is_err() {
             tracing::debug!("whoever brought events has gone; they bring them again");
         }
     }
@@ -136,36 +159,37 @@ impl Inbox {
     /// What is next; none: nothing was brought. `can_take_in` is asked before a delivery is begun, and where it says no that is to
     /// be brought again.
     pub(super) fn turn(&mut self, can_take_in: impl FnOnce() -> bool) -> Option<Turn> {
-        let mut delivery = match self.at_work.take() {
-            Some(delivery) => delivery,
-            None => {
-                let delivery = self.way.try_recv().ok()?;
-                // There may be others: another turn looks.
-                (self.wake)();
-                if !can_take_in() {
-                    let why = NotTaken::Unwritable("what was written before waits for the disk".to_owned());
-                    drop(delivery.told.send(Err(why)));
-                    return None;
-                }
-                delivery
-            }
-        };
+        let count = self.lanes.len();
+        let (at, mut delivery, is_new) = (0..count).find_map(|step| {
+            let at = (self.next + step) % count;
+            let lane = &mut self.lanes[at];
+            let begun = lane.at_work.take().map(|delivery| (at, delivery, false));
+            begun.or_else(|| Some((at, lane.way.try_recv().ok()?, true)))
+        })?;
+        self.next = (at + 1) % count;
+        // There may be others: another turn looks.
+        (self.wake)();
+        if is_new && !can_take_in() {
+            let why = NotTaken::Unwritable("what was written before waits for the disk".to_owned());
+            drop(delivery.told.send(Err(why)));
+            return None;
+        }
+        let lane = &mut self.lanes[at];
         let mut piece = Vec::with_capacity(delivery.events.len().min(PIECE));
         while piece.len() < PIECE
             && let Some(event) = delivery.events.pop_front()
         {
-            if self.known.is_new(&delivery.source, &event) {
+            if lane.known.is_new(&event.head.id) {
                 piece.push(event);
             } else {
                 delivery.repeated += 1;
             }
         }
         if delivery.events.is_empty() {
-            let Delivery { repeated, told, .. } = delivery;
-            return Some(Turn::Last(piece, Last { repeated, told }));
+            let Delivery { repeated, told, room, .. } = delivery;
+            return Some(Turn::Last(piece, Last { repeated, told, room }));
         }
-        self.at_work = Some(delivery);
-        (self.wake)();
+        lane.at_work = Some(delivery);
         Some(Turn::More(piece))
     }
 }
@@ -178,8 +202,8 @@ struct Known {
 }
 
 impl Known {
-    fn is_new(&mut self, source: &Name, event: &OwnedEvent) -> bool {
-        let key = Hash::of_parts(&[source.as_str().as_bytes(), event.head.id.as_str().as_bytes()]);
+    fn is_new(&mut self, id: &EventId) -> bool {
+        let key = Hash::of(id.as_str().as_bytes());
         if !self.set.insert(key) {
             return false;
         }
@@ -200,11 +224,16 @@ pub(crate) struct EngineOfATest {
     dir: tempfile::TempDir,
 }
 
+#[cfg(test)]
+fn unwoken() -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(|| {})
+}
+
 /// The way to one, which stands still until it is told to run.
 #[cfg(test)]
 pub(crate) fn deliveries_of_a_test() -> (Deliveries, EngineOfATest) {
-    let (deliveries, inbox) = way(Arc::new(|| {}));
-    (deliveries, EngineOfATest { inbox, dir: tempfile::tempdir().expect("there is room for a directory") })
+    let (mut ways, inbox) = ways(1, &unwoken());
+    (ways.remove(0), EngineOfATest { inbox, dir: tempfile::tempdir().expect("there is room for a directory") })
 }
 
 #[cfg(test)]
@@ -278,6 +307,10 @@ mod tests {
         OwnedEvent { v: 1, head, logsource: LogSource::default(), sigma, own, subject: Subject::Unknown, entity }
     }
 
+    fn room() -> OwnedSemaphorePermit {
+        Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap()
+    }
+
     fn ids(events: &[OwnedEvent]) -> Vec<&str> {
         events.iter().map(|event| event.head.id.as_str()).collect()
     }
@@ -287,11 +320,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_brought_again_is_left_out_and_answered_all_the_same() {
-        let (deliveries, mut inbox) = way(Arc::new(|| {}));
-        let bring = |source: &str, names: &[&str]| {
+        let (ways, mut inbox) = ways(2, &unwoken());
+        let bring = |way: usize, names: &[&str]| {
             let events = names.iter().map(|id| event(id)).collect();
-            let (deliveries, source) = (deliveries.clone(), Name::from(source));
-            tokio::spawn(async move { deliveries.bring(source, events).await })
+            let way = ways[way].clone();
+            tokio::spawn(async move { way.bring(events, room()).await })
         };
         let mut turn = async |names: &[&str]| loop {
             match inbox.turn(|| true) {
@@ -303,32 +336,71 @@ mod tests {
                 None => tokio::task::yield_now().await,
             }
         };
-        // Repeated within itself, after another, by another source, and once it is forgotten.
+        // Repeated within itself, after another, at another webhook, and once it is forgotten.
         let unwritable =
             |answer: Result<Accepted, NotTaken>| assert!(matches!(answer, Err(NotTaken::Unwritable(_))), "{answer:?}");
-        for (source, brought, taken) in [
-            ("a", &["1", "2", "1"][..], &["1", "2"][..]),
-            ("a", &["2", "1"], &[]),
-            ("b", &["1"], &["1"]),
-            ("a", &["3", "4"], &["3", "4"]),
-            ("a", &["4", "2"], &[]),
-            ("a", &[], &[]),
-            ("a", &MANY, &MANY),
-            ("a", &["1", "m"], &["1"]),
+        for (way, brought, taken) in [
+            (0, &["1", "2", "1"][..], &["1", "2"][..]),
+            (0, &["2", "1"], &[]),
+            (1, &["1"], &["1"]),
+            (0, &["3", "4"], &["3", "4"]),
+            (0, &["4", "2"], &[]),
+            (0, &[], &[]),
+            // Whatever is brought to another, it is remembered.
+            (1, &MANY, &MANY),
+            (1, &MANY, &[]),
+            (0, &["3"], &[]),
+            (0, &MANY, &MANY),
+            (0, &["1", "m"], &["1"]),
         ] {
-            let answer = bring(source, brought);
+            let answer = bring(way, brought);
             turn(taken).await;
             unwritable(answer.await.unwrap());
         }
     }
 
     #[tokio::test]
+    async fn whoever_fills_one_way_holds_up_no_other() {
+        let (ways, mut inbox) = ways(2, &unwoken());
+        let bring = |way: usize, events: Vec<OwnedEvent>| {
+            let way = ways[way].clone();
+            tokio::spawn(async move { way.bring(events, room()).await })
+        };
+        let many = |from: usize| (0..3 * PIECE).map(|id| event(&(from + id).to_string())).collect::<Vec<_>>();
+        let flood: Vec<_> = (0..AHEAD).map(|one| bring(0, many(one * 3 * PIECE))).collect();
+        while ways[0].way.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let first = inbox.turn(|| true);
+        assert!(matches!(first, Some(Turn::More(_))), "it is begun");
+        let one = bring(1, vec![event("x")]);
+        while ways[1].way.capacity() == AHEAD {
+            tokio::task::yield_now().await;
+        }
+        // Its turn comes after one piece of the others at most.
+        let (mut turns, mut last) = (0, None);
+        while last.is_none() {
+            turns += 1;
+            last = match inbox.turn(|| true) {
+                Some(Turn::Last(events, last)) if ids(&events) == ["x"] => Some(last),
+                Some(_) => None,
+                None => panic!("it is lost"),
+            };
+        }
+        assert!(turns <= 2, "{turns}");
+        drop(last);
+        assert_eq!(one.await.unwrap().unwrap_err(), NotTaken::Ended);
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
     async fn a_large_delivery_is_taken_in_pieces_and_one_that_cannot_be_written_is_not_begun() {
-        let (deliveries, mut inbox) = way(Arc::new(|| {}));
+        let (mut ways, mut inbox) = ways(1, &unwoken());
+        let way = ways.remove(0);
         let many: Vec<OwnedEvent> = (0..PIECE + 1).map(|id| event(&id.to_string())).collect();
         let send = |events: Vec<OwnedEvent>| {
-            let deliveries = deliveries.clone();
-            tokio::spawn(async move { deliveries.bring("a".into(), events).await })
+            let way = way.clone();
+            tokio::spawn(async move { way.bring(events, room()).await })
         };
         let first = send(many.clone());
         let refused = loop {

@@ -69,6 +69,8 @@ pub(crate) struct Desk {
     /// The watch of this node's pods.
     pub(crate) pods: NodePods,
     started: Stamp,
+    /// Why nothing of this host is protected, if nothing is.
+    unprotected: Option<String>,
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
     access: watch::Sender<Arc<Access>>,
@@ -183,6 +185,7 @@ impl Desk {
             pods: NodePods::of(&kube, &loaded.config, &world.node),
             kube,
             started: SystemClock.now(),
+            unprotected: super::files::unprotected(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
             keys: watch::Sender::new(Arc::new(webhooks::keys(&loaded.config, &loaded.config))),
@@ -361,6 +364,11 @@ impl Desk {
         is_new
     }
 
+    /// Why nothing of this host's executables is protected, if nothing is.
+    pub(crate) fn unprotected(&self) -> Option<&str> {
+        self.unprotected.as_deref()
+    }
+
     /// Where the daemon is in its life from now on.
     pub(crate) fn set(&self, state: State) {
         self.facts().state = state;
@@ -376,7 +384,7 @@ impl Desk {
             playbook.steps.iter().find_map(|step| match &step.kind {
                 // Where there is no cluster there are no pods, and the step is not come to.
                 StepKind::Action { action, .. }
-                    if !(action.as_str().starts_with("kubernetes.") && asks_for_a_pod(step)) =>
+                    if !(action.as_str().starts_with("kubernetes.") && asks_for_a_pod(playbook, step)) =>
                 {
                     facts.dead.get_key_value(action.as_str())
                 }
@@ -411,6 +419,7 @@ impl Desk {
             paused: engine.paused,
             pause_failed: facts.pause_failed.clone(),
             listen_failed: facts.listen_failed.clone(),
+            unprotected: self.unprotected.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             node: self.world.node.clone(),

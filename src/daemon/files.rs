@@ -96,6 +96,34 @@ pub(crate) fn load(given: &Given) -> Loaded {
     load_config(config, mistakes)
 }
 
+/// Reads everything, for an engine that may act: where nothing of its host would be protected it only observes, whatever is written.
+pub(crate) fn load_to_act(given: &Given) -> Loaded {
+    let mut loaded = load(given);
+    if let Some(why) = unprotected() {
+        only_observes(&mut loaded.definitions, &why);
+    }
+    loaded
+}
+
+/// It still sees and tells; what it would kill might be the runtime of the whole node.
+fn only_observes(definitions: &mut Definitions, why: &str) {
+    if definitions.ceiling > Mode::Observe {
+        definitions.ceiling_because = format!("it would be {}, but {why}", definitions.ceiling);
+        definitions.ceiling = Mode::Observe;
+    }
+}
+
+/// Why nothing of this host's executables is protected, if this is a pod that does not see them.
+pub(crate) fn unprotected() -> Option<String> {
+    no_host(super::own_pod::own_pod().is_some(), &protect::host_root())
+}
+
+fn no_host(in_a_pod: bool, root: &Path) -> Option<String> {
+    let why = "this pod does not see its host's files: neither its runtimes nor its kubelet would be protected \
+               (`hostPID: true` and CAP_SYS_PTRACE let it look)";
+    (in_a_pod && root == Path::new("/")).then(|| why.to_owned())
+}
+
 /// Reads everything that a configuration names.
 pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded {
     let (rules, report) = Rules::load(&rule_sources(&config, &[]), &paths(&config.rules.exceptions));
@@ -348,4 +376,27 @@ pub(super) fn playbook_sources(config: &Config) -> Vec<PlaybookSource> {
 
 pub(super) fn source(path: &Path) -> PlaybookSource {
     if path.is_dir() { PlaybookSource::Dir(path.to_owned()) } else { PlaybookSource::File(path.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_does_not_see_its_host_observes_and_says_why() {
+        let (here, host) = (Path::new("/"), Path::new("/proc/1/root"));
+        assert_eq!([no_host(false, here), no_host(false, host), no_host(true, host)], [None, None, None]);
+        let why = no_host(true, here).unwrap();
+        for (mode, expected) in [
+            (Mode::Enforce, "it would be enforce, but this pod does not see"),
+            (Mode::Approve, "it would be approve, but this pod does not see"),
+            (Mode::Observe, "as it was"),
+        ] {
+            let mut definitions =
+                Definitions { ceiling: mode, ceiling_because: "as it was".to_owned(), ..Definitions::default() };
+            only_observes(&mut definitions, &why);
+            assert_eq!(definitions.ceiling, Mode::Observe);
+            assert!(definitions.ceiling_because.starts_with(expected), "{}", definitions.ceiling_because);
+        }
+    }
 }

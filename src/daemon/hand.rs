@@ -326,7 +326,7 @@ mod tests {
             counts: Arc::default(),
             handover,
             foreign: crate::daemon::sources::ways().1,
-            inbox: crate::daemon::deliveries::way(Arc::new(|| {})).1,
+            inbox: crate::daemon::deliveries::ways(0, &(Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>)).1,
             family: None,
             only: None,
             recorder: None,

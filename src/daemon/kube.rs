@@ -6,7 +6,7 @@
 use super::needs::Needs;
 use quell_actions::HostWorld;
 use quell_engine::load::Config;
-use quell_model::playbook::{Playbook, Step, StepKind};
+use quell_model::playbook::{Expression, Playbook, Step, StepKind};
 use quell_model::world::Verb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,16 +96,17 @@ impl Kube {
         told
     }
 
-    /// Actions that loaded playbooks come to on any host, and that cannot work since nobody says where a cluster is; each with why. A step
-    /// that asks for a pod first is not among them: where there is no cluster there are none. Nor are playbooks that ship: nobody chose them.
+    /// Actions that loaded playbooks come to on any host, and that cannot work since nobody says where a cluster is; each with why. What
+    /// asks for a pod first is not among them: where there is no cluster there are none. Nor are playbooks that ship: nobody chose them.
     pub(crate) fn nowhere<'p>(
         &self,
         playbooks: impl IntoIterator<Item = &'p Arc<Playbook>>,
     ) -> BTreeMap<String, String> {
         let Err(why) = self.told() else { return BTreeMap::new() };
         let chosen = playbooks.into_iter().filter(|playbook| !playbook.file.starts_with("shipped"));
-        let steps = chosen.flat_map(|playbook| &playbook.steps);
-        let actions = steps.filter(|step| !asks_for_a_pod(step)).filter_map(action);
+        let steps = chosen.flat_map(|playbook| playbook.steps.iter().map(move |step| (playbook, step)));
+        let come_to = steps.filter(|(playbook, step)| !asks_for_a_pod(playbook, step));
+        let actions = come_to.filter_map(|(_, step)| action(step));
         let why = format!("there is no cluster: {why}; `kubernetes: {{ kubeconfig: FILE }}` in quell.yaml names one");
         actions.map(|action| (action.to_owned(), why.clone())).collect()
     }
@@ -150,9 +151,9 @@ fn action(step: &Step) -> Option<&str> {
     }
 }
 
-/// Whether a step is done only where its condition has looked at the event's pod.
-pub(crate) fn asks_for_a_pod(step: &Step) -> bool {
-    step.condition.as_ref().is_some_and(|condition| condition.text.contains("event.pod"))
+/// Whether a step is done only where its condition, or that of what starts its playbook, has looked at the event's pod.
+pub(crate) fn asks_for_a_pod(playbook: &Playbook, step: &Step) -> bool {
+    playbook.on.asks_for_a_pod() || step.condition.as_ref().is_some_and(Expression::asks_for_a_pod)
 }
 
 /// Whether any of these does something in a cluster.
@@ -175,11 +176,13 @@ mod tests {
     #[test]
     fn what_needs_a_cluster_is_told_where_there_is_none_but_for_what_asks_for_a_pod_first() {
         let label = |name: &str, condition: &str| {
+            let (on, condition) = condition.split_once("on: ").map_or(("", condition), |(_, on)| (on, ""));
             one(&format!(
-                "playbook: {name}\non: {{ detections: {{ level: high }} }}\nsteps:\n  label:\n    action: kubernetes.label_pod\n    with: {{ pod: shop/web, labels: {{ seen: 'yes' }} }}\n{condition}"
+                "playbook: {name}\non: {{ detections: {{ level: high }}{on} }}\nsteps:\n  label:\n    action: kubernetes.label_pod\n    with: {{ pod: shop/web, labels: {{ seen: 'yes' }} }}\n{condition}"
             ))
         };
-        let all = [label("a", ""), label("b", "    if: \"${{ event.pod != () }}\"\n")];
+        let asks = "\"${{ event.pod != () }}\"";
+        let all = [label("a", ""), label("b", &format!("    if: {asks}\n")), label("c", &format!("on: , if: {asks}"))];
         let kube = Kube::off();
         let told = kube.nowhere(&all);
         let why = told.get("kubernetes.label_pod").unwrap();

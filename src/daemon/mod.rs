@@ -65,7 +65,7 @@ pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
-pub(crate) use source_meter::{Answered, SourceMeter};
+pub(crate) use source_meter::{Answered, SourceMeter, is_truncated};
 pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
@@ -124,7 +124,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         Signals::open().map_err(|e| Fail::missing(format!("no signal handler: {e}")))?
     };
     let given = Given { config: orders.config, mode: orders.mode };
-    let loaded = files::load(&given);
+    let loaded = files::load_to_act(&given);
     if loaded.has_errors() {
         draw_mistakes(term, &loaded.mistakes);
         return Err(Fail::usage("the configuration, rules or playbooks have mistakes: nothing was started")
@@ -192,9 +192,10 @@ fn with_kernel(
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
+        let known = desk.pods.table().map_or_else(|| world.clone(), |pods| world.clone().with_pods(pods));
         let hands = kernel.lend(match &family {
-            Some(family) => world.clone().with_lineage(Arc::clone(family) as _),
-            None => world.clone(),
+            Some(family) => known.with_lineage(Arc::clone(family) as _),
+            None => known,
         });
         let (definitions, ways) = loaded.in_force(&desk.marks);
         desk.ways.replace(ways);
@@ -486,6 +487,9 @@ fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {
             why,
             "nothing is seen on this machine; the API answers, and `quell doctor` says what would help"
         );
+    }
+    if let Some(why) = desk.unprotected() {
+        tracing::error!(why, "quell only observes here: nothing of this host would be protected from it");
     }
     let recovered = &assembly.recovered;
     if !recovered.runs.is_empty() || recovered.incidents > 0 {

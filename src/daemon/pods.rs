@@ -1,6 +1,7 @@
 //! The watch of this node's pods, for the life of the daemon.
 //!
-//! Owns when it runs. Nothing is asked of a cluster where nobody says that there is one. Without the feature `kubernetes` there is none.
+//! Owns when it runs. Nothing is asked of a cluster where nobody says that there is one; a reload that names one is followed. Without the feature
+//! `kubernetes` there is none.
 
 use super::kube::Kube;
 use crate::api::PodsStatus;
@@ -10,44 +11,47 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub(crate) struct NodePods {
-    /// Where they are known, and who watches; none: nobody says where a cluster is.
+    /// Who watches.
     #[cfg(feature = "kubernetes")]
-    watched: Option<(Arc<Pods>, Arc<quell_kubernetes::PodWatch>)>,
+    watched: Arc<quell_kubernetes::PodWatch>,
+    #[cfg(feature = "kubernetes")]
+    kube: Kube,
 }
 
 #[cfg(feature = "kubernetes")]
 impl NodePods {
-    /// Of this cluster; `host` is what this machine calls itself. Asks nobody yet.
+    /// Of this cluster, wherever it is led; `host` is what this machine calls itself. Asks nobody yet but the kubelet's files.
     pub(crate) fn of(kube: &Kube, config: &Config, host: &Name) -> Self {
-        if kube.told().is_err() {
-            return Self::default();
-        }
         let node = super::own_pod::told_node(config);
-        let cluster = kube.cluster();
-        let watch = quell_kubernetes::PodWatch::new(Arc::clone(cluster), node, host.clone());
-        Self { watched: Some((Arc::clone(cluster.pods()), Arc::new(watch))) }
+        let watch = quell_kubernetes::PodWatch::new(Arc::clone(kube.cluster()), node, host.clone());
+        let watch = watch.on_host(quell_actions::protect::host_root());
+        Self { watched: Arc::new(watch), kube: kube.clone() }
     }
 
-    /// What is known of them, where they are watched.
+    /// As a reload says.
+    pub(crate) fn put(&self, config: &Config) {
+        self.watched.put_node(super::own_pod::told_node(config));
+    }
+
+    /// What is known of them.
     pub(crate) fn table(&self) -> Option<Arc<Pods>> {
-        self.watched.as_ref().map(|(table, _)| Arc::clone(table))
+        Some(Arc::clone(self.kube.cluster().pods()))
     }
 
     /// Watches them until the daemon ends.
     pub(crate) async fn follow(self, mut ended: watch::Receiver<bool>) {
-        let Some((_, watched)) = self.watched else { return };
         tokio::select! {
-            () = watched.follow() => {}
+            () = self.watched.follow() => {}
             _ = ended.wait_for(|end| *end) => {}
         }
     }
 
-    /// How the watch stands.
+    /// How the watch stands; none: nobody says where a cluster is.
     pub(crate) fn status(&self) -> Option<PodsStatus> {
-        let (_, watched) = self.watched.as_ref()?;
-        let status = watched.status();
+        self.kube.told().ok()?;
+        let status = self.watched.status();
         Some(PodsStatus {
             node: status.node,
             live: status.live,
@@ -63,8 +67,11 @@ impl NodePods {
 impl NodePods {
     /// There are none in this build.
     pub(crate) fn of(_: &Kube, _: &Config, _: &Name) -> Self {
-        Self::default()
+        Self {}
     }
+
+    /// There is nobody to tell.
+    pub(crate) fn put(&self, _: &Config) {}
 
     /// There are none in this build.
     pub(crate) fn table(&self) -> Option<Arc<Pods>> {

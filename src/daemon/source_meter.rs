@@ -3,7 +3,7 @@
 
 use crate::api::{SourceStatus, WebhookStatus};
 use quell_engine::source::Line;
-use quell_model::{Class, Name, OwnedEvent, Stamp};
+use quell_model::{Class, Event, Field, Name, OwnedEvent, Stamp};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ pub(crate) struct SourceMeter {
     pub(crate) name: Name,
     read: [AtomicU64; Class::ALL.len()],
     unreadable: AtomicU64,
+    truncated: AtomicU64,
     unread: AtomicU64,
     set_aside: AtomicU64,
     lag_ms: AtomicI64,
@@ -76,6 +77,8 @@ pub(crate) struct SourceFigures {
     pub(crate) read: Vec<(Class, u64)>,
     /// Records that could not be read.
     pub(crate) unreadable: u64,
+    /// Records without what was asked and answered, for its size.
+    pub(crate) truncated: u64,
     /// Bytes that are there and not read yet.
     pub(crate) unread: u64,
     /// How old the latest event was when it was read, and when it happened, in seconds.
@@ -95,6 +98,11 @@ pub(crate) struct BroughtFigures {
     pub(crate) listens: bool,
 }
 
+/// Whether what was asked was left out of an event, for its size.
+pub(crate) fn is_truncated(event: &OwnedEvent) -> bool {
+    event.own("cloud.truncated") == Some(Field::Bool(true))
+}
+
 /// No event yet.
 const NEVER: i64 = i64::MIN;
 
@@ -104,6 +112,7 @@ impl SourceMeter {
             name,
             read: Default::default(),
             unreadable: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
             unread: AtomicU64::new(0),
             set_aside: AtomicU64::new(0),
             lag_ms: AtomicI64::new(0),
@@ -117,11 +126,12 @@ impl SourceMeter {
         Self { brought: Some(Brought::default()), ..Self::new(name) }
     }
 
-    /// Events were brought for the first time, or again.
-    pub(crate) fn took(&self, classes: &[Class], repeated: u64, last: Option<Stamp>, now: Stamp) {
+    /// Events were brought for the first time, or so many of them again; so many are without their objects.
+    pub(crate) fn took(&self, classes: &[Class], (repeated, truncated): (u64, u64), last: Option<Stamp>, now: Stamp) {
         for class in classes {
             self.count(*class);
         }
+        self.truncated(truncated);
         if let Some(brought) = &self.brought {
             brought.repeated.fetch_add(repeated, Ordering::Relaxed);
         }
@@ -165,6 +175,15 @@ impl SourceMeter {
         for line in lines.iter().filter(|line| line.event.head.class != Class::Loss) {
             self.count(line.event.head.class);
         }
+        self.truncated(lines.iter().filter(|line| is_truncated(&line.event)).count() as u64);
+    }
+
+    /// So many more records are without what was asked and answered. That there are any is said once.
+    fn truncated(&self, count: u64) {
+        if count > 0 && self.truncated.fetch_add(count, Ordering::Relaxed) == 0 {
+            let hint = "a larger --audit-webhook-truncate-max-event-size; records of more than 1 MiB are cut here";
+            tracing::warn!(source = %self.name, hint, "a record is without what was asked, for its size: rules that look into it do not see it");
+        }
     }
 
     /// A look is over: these lines were read, so much was left, and so many files are set aside.
@@ -198,6 +217,7 @@ impl SourceMeter {
             id: self.name.clone(),
             unread: count(unread),
             unreadable: count(unreadable),
+            truncated: count(&self.truncated),
             set_aside: count(set_aside),
             webhook: self.brought.as_ref().map(|brought| {
                 let Place { address, failed } = brought.place().clone();
@@ -221,6 +241,7 @@ impl SourceMeter {
         SourceFigures {
             read: read.filter(|(_, count)| *count > 0).collect(),
             unreadable: self.unreadable.load(Ordering::Relaxed),
+            truncated: self.truncated.load(Ordering::Relaxed),
             unread: self.unread.load(Ordering::Relaxed),
             last: (self.last_ms.load(Ordering::Relaxed) != NEVER)
                 .then(|| (seconds(&self.lag_ms), seconds(&self.last_ms))),

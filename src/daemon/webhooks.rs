@@ -4,9 +4,10 @@
 //! nothing else from being answered; `status` says why nobody can bring anything there until then. A webhook that asked for a token
 //! when quell started never comes to ask for none.
 
+use super::assembly::WebhookDoor;
 use super::{Assembly, Desk, LOOK, SourceMeter, with_source};
 use crate::api;
-use crate::api::webhook::{Front, Keys};
+use crate::api::webhook::{Front, Keys, Room};
 use quell_engine::load::{Config, WebhookSource};
 use quell_engine::store::Aside;
 use std::path::Path;
@@ -23,11 +24,12 @@ pub(super) fn follow(
     tasks: &mut JoinSet<()>,
     ended: &watch::Receiver<bool>,
 ) {
-    for (webhook, meter) in &assembly.webhooks {
+    for WebhookDoor { webhook, deliveries, meter } in &assembly.webhooks {
         let source = webhook.source();
         let aside = Aside::of(dir, &source);
-        let to_engine = assembly.deliveries.clone();
-        let front = Front::new((source, webhook.format), desk.keys(), to_engine, Arc::clone(meter), aside);
+        let room = Room::one_of(assembly.webhooks.len());
+        let front =
+            Front::new((source, webhook.format), desk.keys(), deliveries.clone(), (Arc::clone(meter), room), aside);
         tasks.spawn(serve(webhook.clone(), Arc::new(front), Arc::clone(meter), ended.clone()));
     }
 }

@@ -74,7 +74,8 @@ fn many_secrets_of_one_identity_are_one_detection_and_those_of_many_are_none() {
         .unwrap();
     let reads = |count: usize, who: &dyn Fn(usize) -> String| {
         let lines = (0..count).map(|number| {
-            let line = one.replace("ana@example.org", &who(number));
+            let line =
+                one.replace("ana@example.org", &who(number)).replace("/secrets/db", &format!("/secrets/db-{number}"));
             line.replace("\"name\":\"db\"", &format!("\"name\":\"db-{number}\""))
         });
         events(&lines.collect::<Vec<_>>().join("\n"))
@@ -84,6 +85,94 @@ fn many_secrets_of_one_identity_are_one_detection_and_those_of_many_are_none() {
     assert!(found(&mut detector(), &reads(19, &|_| "eve".to_owned())).is_empty());
     assert!(found(&mut detector(), &reads(40, &|number| format!("user{number}"))).is_empty());
     assert!(found(&mut detector(), &reads(40, &|_| "system:node:node1".to_owned())).is_empty());
+    let watched: Vec<OwnedEvent> = reads(20, &|_| "eve".to_owned());
+    let verb = |mut event: OwnedEvent| {
+        event.sigma["verb"] = "watch".into();
+        event
+    };
+    let watched: Vec<OwnedEvent> = watched.into_iter().map(verb).collect();
+    assert_eq!(found(&mut detector(), &watched).len(), 1, "who watches reads");
+}
+
+/// A recorded request, changed as an attacker would.
+fn changed(like: &str, change: &dyn Fn(&mut serde_json::Value)) -> Vec<String> {
+    let line = RECORDED.lines().find(|line| line.contains(like)).unwrap();
+    let mut record = serde_json::from_str(line).unwrap();
+    change(&mut record);
+    let found = found(&mut detector(), &events(&record.to_string()));
+    found.iter().map(|one| one.split(':').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn who_asks_otherwise_is_found_all_the_same() {
+    use serde_json::{Value, json};
+    let pod = "\"name\":\"privileged\",\"apiVersion\"";
+    let mounts = |path: &str| {
+        let spec =
+            json!({ "containers": [{ "name": "c" }], "volumes": [{ "name": "v", "hostPath": { "path": path } }] });
+        changed(pod, &|record: &mut Value| record["requestObject"]["spec"] = spec.clone())
+    };
+    for path in [
+        "/.",
+        "//",
+        "/./etc//kubernetes",
+        "/etc",
+        "etc",
+        "/var/lib/kubelet/pods",
+        "/var/run/docker.sock",
+        "/proc/1/root",
+        "/sys/fs/cgroup",
+        "/run/containerd/containerd.sock",
+        "/run/crio/crio.sock",
+        "/var/log/.",
+        "/dev/sda1",
+        "/root/.ssh",
+        "/etc/shadow",
+        "/home",
+    ] {
+        assert_eq!(mounts(path), ["privileged-pod"], "{path}");
+    }
+    for path in ["/srv/data", "/etc/localtime", "/lib/modules", "/var/log/app", "/procfs", "/etc/ssl/certs", "/dev/shm"]
+    {
+        assert!(mounts(path).is_empty(), "{path}");
+    }
+    let cut = |record: &mut Value| {
+        drop(record.as_object_mut().unwrap().remove("requestObject"));
+        record["annotations"] = json!({ "audit.k8s.io/truncated": "true" });
+    };
+    assert_eq!(changed(pod, &cut), ["privileged-pod-unseen"]);
+    let large =
+        |record: &mut Value| record["requestObject"]["metadata"]["annotations"] = json!({ "a": "x".repeat(1 << 20) });
+    assert_eq!(changed(pod, &large), ["privileged-pod-unseen"]);
+    let bound = "\"name\":\"spare-admin\"";
+    assert_eq!(changed(bound, &cut), ["cluster-admin-unseen"]);
+    let everybody = |record: &mut Value| {
+        record["requestObject"]["subjects"] = json!([{ "kind": "Group", "name": "system:serviceaccounts:a" }])
+    };
+    let mut found = changed(bound, &everybody);
+    found.sort_unstable();
+    assert_eq!(found, ["cluster-admin-bound", "cluster-admin-for-everybody"]);
+    let by_node = |path: &str| {
+        let uri = format!("/api/v1/nodes/node1/proxy{path}");
+        changed("/exec?command", &|record: &mut Value| {
+            record["objectRef"] =
+                json!({ "resource": "nodes", "name": "node1", "apiVersion": "v1", "subresource": "proxy" });
+            record["requestURI"] = uri.as_str().into();
+        })
+    };
+    for path in
+        ["/exec/shop/web-0/c?command=id", "/run/shop/web-0/c", "//%65xec/shop/web-0/c", "/attach/a/b/c", "/cri/exec/x"]
+    {
+        assert_eq!(by_node(path), ["pod-exec-by-node"], "{path}");
+    }
+    assert!(by_node("/metrics/cadvisor").is_empty());
+}
+
+#[test]
+fn a_session_that_begins_and_ends_is_one_detection() {
+    let session: Vec<&str> = RECORDED.lines().filter(|line| line.contains("/exec?command")).collect();
+    assert_eq!(session.len(), 2);
+    assert_eq!(found(&mut detector(), &events(&session.join("\n"))).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Owns the reviews, which whoever is authenticated may ask of itself (system:basic-user), so that they are no permission of a verb's.
 //! Writes nothing. Keeps true: what was not answered is an error, and never taken for a no.
 
-use crate::call::{CALL, CallError, Does, answered, request};
+use crate::call::{CALL, CallError, Does, asked, request};
 use crate::cluster::Cluster;
 use crate::rbac::{Grant, of_rule};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
@@ -109,9 +109,7 @@ impl Cluster {
     pub async fn has_node(&self, name: &str) -> Result<bool, CallError> {
         let request = request::<Node>(None).get(name, &GetParams::default());
         let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request::<Json>(request)).await;
-        match answered(answer, "get nodes", Does::Reads) {
+        match asked::<Json>(self, ("get nodes", Does::Reads), CALL, request).await {
             Ok(_) => Ok(true),
             Err(CallError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
@@ -127,6 +125,5 @@ async fn ask<K: crate::call::Kind + Serialize + DeserializeOwned>(
     let body = serde_json::to_vec(review).map_err(|error| CallError::Refused(error.to_string()))?;
     let request = request::<K>(None).create(&PostParams::default(), body);
     let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-    let client = cluster.client().await?;
-    answered(tokio::time::timeout(CALL, client.request::<K>(request)).await, what, Does::Reads)
+    asked(cluster, (what, Does::Reads), CALL, request).await
 }

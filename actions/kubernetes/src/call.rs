@@ -343,9 +343,9 @@ impl Calls<'_> {
     ) -> Result<(Vec<u8>, bool), CallError> {
         let permission = self.declared("get", &format!("{}/{sub}", resource::<K>()))?;
         let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.cluster.client().await?;
+        let login = self.cluster.login().await?;
         let read = async {
-            let body = std::pin::pin!(client.request_stream(request).await?);
+            let body = std::pin::pin!(login.client.request_stream(request).await?);
             let mut bytes = Vec::new();
             let all = body.take(most as u64 + 1).read_to_end(&mut bytes).await;
             all.map_err(kube::Error::ReadEvents)?;
@@ -353,7 +353,12 @@ impl Calls<'_> {
             bytes.truncate(most);
             Ok::<_, kube::Error>((bytes, is_cut))
         };
-        answered(tokio::time::timeout(CALL, read).await, &permission, Does::Reads)
+        let answer = tokio::time::timeout(CALL, read).await;
+        if is_unknown(&answer) {
+            // Whoever asks next is asked for by a new one.
+            self.cluster.unknown(&login).await;
+        }
+        answered(answer, &permission, Does::Reads)
     }
 
     /// Which of the writes that this verb declares quell may not do in a namespace, each as `forbidden: patch pods in shop`. It is asked and not
@@ -434,10 +439,29 @@ impl Calls<'_> {
     ) -> Result<T, CallError> {
         let permission = self.declared(verb, of)?;
         let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.cluster.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request::<T>(request)).await;
-        answered(answer, &permission, does)
+        asked(self.cluster, (&permission, does), CALL, request).await
     }
+}
+
+/// Asks, within that time, and once more by a new client where the server does not know quell: it has done nothing then.
+pub(crate) async fn asked<T: DeserializeOwned>(
+    cluster: &Cluster,
+    (permission, does): (&str, Does),
+    within: Duration,
+    request: http::Request<Vec<u8>>,
+) -> Result<T, CallError> {
+    let login = cluster.login().await?;
+    let answer = tokio::time::timeout(within, login.client.request::<T>(request.clone())).await;
+    if !is_unknown(&answer) || !cluster.unknown(&login).await {
+        return answered(answer, permission, does);
+    }
+    let client = cluster.client().await?;
+    answered(tokio::time::timeout(within, client.request::<T>(request)).await, permission, does)
+}
+
+/// Whether the server does not know quell.
+pub(crate) fn is_unknown<T>(answer: &Result<Result<T, kube::Error>, tokio::time::error::Elapsed>) -> bool {
+    matches!(answer, Ok(Err(kube::Error::Api(status))) if status.code == 401)
 }
 
 /// A permission as a spec lists it, in its verb and its resource.

@@ -1,7 +1,8 @@
 //! The cluster that the verbs reach: where it is found, and the one client of it.
 //!
 //! Owns the client, and where it leads, which a reload may change. Keeps true: it is made when it is first wanted and never again while
-//! what it was made of holds; a cluster that is not to be found is an error with a hint, and is looked for again by who asks next.
+//! what it was made of holds and the server knows quell by it; a cluster that is not to be found is an error with a hint, and is looked for
+//! again by who asks next; nobody waits for long while it is made, whatever a kubeconfig's plugin does.
 
 use crate::call::{CallError, Calls};
 use crate::pods::Known;
@@ -11,12 +12,19 @@ use quell_actions::network::PodCut;
 use quell_model::{ActionSpec, Name, Pods};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 
 /// For a connection: an API server is near.
 const CONNECT: Duration = Duration::from_secs(3);
+/// For the client, which is made of files and of what a plugin says.
+const MADE: Duration = Duration::from_secs(5);
+/// One by which the server does not know quell is made anew so much later at the soonest: a plugin is not called in a loop.
+const ANEW: Duration = Duration::from_secs(2);
 /// A permission that quell has is asked after again so much later.
 const GRANTED: Duration = Duration::from_secs(300);
 /// And one that it lacks: somebody may be about to grant it.
@@ -43,8 +51,11 @@ impl Default for Settings {
 pub struct Cluster {
     name: Name,
     place: RwLock<Place>,
-    /// Of which place it is.
-    client: Mutex<Option<(u64, Client)>>,
+    /// The number of the place, for whoever has to go along.
+    places: watch::Sender<u64>,
+    client: Mutex<Slot>,
+    /// How many there were.
+    clients: AtomicU64,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
     /// The pods of this node.
@@ -53,6 +64,23 @@ pub struct Cluster {
     node: RwLock<Option<Arc<PodCut>>>,
     #[cfg(debug_assertions)]
     fault: crate::fault::Fault,
+}
+
+/// The client, or who makes it.
+#[derive(Default)]
+struct Slot {
+    /// Of which place it is.
+    made: Option<(u64, Login)>,
+    /// A thread that makes one, for which place.
+    making: Option<(u64, JoinHandle<Result<Client, CallError>>)>,
+}
+
+/// A client, and which of all that were made it is.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) client: Client,
+    number: u64,
+    at: Instant,
 }
 
 /// Where the hands are to reach, as it was told last.
@@ -83,7 +111,9 @@ impl Cluster {
             known: Known::new(settings.name.clone()),
             name: settings.name.clone(),
             place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
+            places: watch::Sender::new(0),
             client: Mutex::default(),
+            clients: AtomicU64::new(0),
             granted: std::sync::Mutex::default(),
             node: RwLock::default(),
             #[cfg(debug_assertions)]
@@ -136,7 +166,13 @@ impl Cluster {
             (place.settings, place.number) = (settings, place.number + 1);
             // What was granted there says nothing of here.
             self.granted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.places.send_replace(place.number);
         }
+    }
+
+    /// Hears when it leads somewhere else.
+    pub(crate) fn places(&self) -> watch::Receiver<u64> {
+        self.places.subscribe()
     }
 
     fn place(&self) -> Place {
@@ -186,25 +222,54 @@ impl Cluster {
     /// The client; whoever makes a call takes it for that call.
     ///
     /// # Errors
-    /// No configuration of a cluster is to be found, or it cannot be read.
+    /// No configuration of a cluster is to be found, or it cannot be read, or that takes too long.
     pub async fn client(&self) -> Result<Client, CallError> {
+        self.login().await.map(|login| login.client)
+    }
+
+    /// The same, to be told of where the server does not know quell by it.
+    pub(crate) async fn login(&self) -> Result<Login, CallError> {
         #[cfg(debug_assertions)]
         self.fault.point().await;
-        let mut client = self.client.lock().await;
+        let late =
+            || CallError::Away(format!("no client could be made of its configuration within {} s", MADE.as_secs()));
+        tokio::time::timeout(MADE, self.made()).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Cancel-safe: a thread that makes one goes on, and whoever asks next waits for it too.
+    async fn made(&self) -> Result<Login, CallError> {
+        let mut slot = self.client.lock().await;
         let place = self.place();
-        if let Some((_, client)) = client.as_ref().filter(|(number, _)| *number == place.number) {
-            return Ok(client.clone());
+        if let Some((_, login)) = slot.made.as_ref().filter(|(number, _)| *number == place.number) {
+            return Ok(login.clone());
         }
-        let mut config = config(&self.told(), place.settings.as_ref()).await?;
-        config.connect_timeout = Some(CONNECT);
-        // Every call has a bound of its own, and says itself what may be tried again.
-        config.default_retry = false;
-        let made = Client::try_from(config).map_err(|error| match error {
-            kube::Error::Auth(_) => CallError::NoCluster(crate::call::NO_LOGIN.to_owned()),
-            error => CallError::NoCluster(format!("no client can be made of its configuration: {error}")),
-        })?;
-        *client = Some((place.number, made.clone()));
-        Ok(made)
+        if slot.making.as_ref().is_none_or(|(number, _)| *number != place.number) {
+            let (told, settings, runtime) = (self.told(), place.settings.clone(), Handle::current());
+            let make = move || runtime.block_on(make(&told, settings.as_ref()));
+            slot.making = Some((place.number, tokio::task::spawn_blocking(make)));
+        }
+        let Some((_, making)) = slot.making.as_mut() else { return Err(CallError::Away("nobody makes it".to_owned())) };
+        let ended = making.await;
+        slot.making = None;
+        let client = ended.map_err(|error| CallError::Away(format!("its client was not made: {error}")))??;
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        let login = Login { client, number, at: Instant::now() };
+        slot.made = Some((place.number, login.clone()));
+        Ok(login)
+    }
+
+    /// The server does not know quell by this one: a kubeconfig may have been renewed in its place. Whether another is to be tried.
+    pub(crate) async fn unknown(&self, by: &Login) -> bool {
+        let Ok(mut slot) = tokio::time::timeout(MADE, self.client.lock()).await else { return false };
+        let is_it = slot.made.as_ref().is_some_and(|(_, login)| login.number == by.number);
+        // A new one that is not known either has not been renewed.
+        if is_it && by.at.elapsed() < ANEW {
+            return false;
+        }
+        if is_it {
+            slot.made = None;
+        }
+        true
     }
 
     /// What was answered of late on a permission.
@@ -224,6 +289,17 @@ impl Cluster {
         }
         granted.insert(what, (may, Instant::now()));
     }
+}
+
+async fn make(told: &Result<(), String>, settings: Option<&Settings>) -> Result<Client, CallError> {
+    let mut config = config(told, settings).await?;
+    config.connect_timeout = Some(CONNECT);
+    // Every call has a bound of its own, and says itself what may be tried again.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| match error {
+        kube::Error::Auth(_) => CallError::NoCluster(crate::call::NO_LOGIN.to_owned()),
+        error => CallError::NoCluster(format!("no client can be made of its configuration: {error}")),
+    })
 }
 
 async fn config(told: &Result<(), String>, settings: Option<&Settings>) -> Result<Config, CallError> {

@@ -25,6 +25,7 @@ mod call;
 mod cluster;
 #[cfg(all(feature = "client", debug_assertions))]
 mod fault;
+mod maker;
 mod node;
 mod object;
 #[cfg(feature = "client")]

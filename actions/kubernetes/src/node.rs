@@ -11,7 +11,7 @@ use std::fmt;
 use {
     crate::{
         call::{CallError, Calls},
-        owner::Owners,
+        owner::{Owner, Owners},
         verbs::written::Named,
     },
     k8s_openapi::api::core::v1::{Node, Pod},
@@ -122,21 +122,26 @@ pub(crate) async fn pods(calls: &Calls<'_>, node: &str) -> Result<Vec<Pod>, Call
     Ok(all)
 }
 
-/// What owns each of these pods. What makes several of them is asked after once.
+/// What owns each of these pods. What is said to make several of them is asked after once, and confirmed of each.
 #[cfg(feature = "client")]
 pub(crate) async fn owners(calls: &Calls<'_>, pods: &[Pod]) -> Result<Vec<Owners>, CallError> {
-    let mut known: HashMap<String, Owners> = HashMap::new();
+    let mut known: HashMap<(Option<String>, Owner), Owners> = HashMap::new();
     let mut all = Vec::with_capacity(pods.len());
     for pod in pods {
-        let maker = crate::owner::Owner::controller(pod.metadata.owner_references.as_deref().unwrap_or_default());
-        let owners = match maker.as_ref().and_then(|maker| known.get(&maker.uid)) {
-            Some(owners) => owners.clone(),
-            None => Owners::of(calls, pod).await?,
+        let Some(maker) = Owner::controller(pod.metadata.owner_references.as_deref().unwrap_or_default()) else {
+            all.push(Owners::default());
+            continue;
         };
-        if let Some(maker) = maker {
-            known.insert(maker.uid, owners.clone());
-        }
-        all.push(owners);
+        let key = (pod.metadata.namespace.clone(), maker.clone());
+        let behind = match known.get(&key) {
+            Some(behind) => behind,
+            None => {
+                let behind = Owners::behind(calls, key.0.as_deref(), maker.clone()).await?;
+                known.entry(key).or_insert(behind)
+            }
+        };
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        all.push(behind.confirmed(&maker, pod, &labels));
     }
     Ok(all)
 }

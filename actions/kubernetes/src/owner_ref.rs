@@ -1,8 +1,12 @@
 //! How an input names what makes pods: a Deployment, a CronJob and their like.
 //!
-//! Owns the forms that people and events write. Keeps true: the uid beside an event's `owner` is the pod's, and never taken for the owner's.
+//! Owns the forms that people and events write. Keeps true: the uid beside an event's `owner` is the pod's, and never taken for the owner's;
+//! an event's `owner` is what the pod says, and whoever may write on the pod may say another's there: it is taken for the pod's only where it
+//! calls its pods so.
 
+use crate::maker::makes;
 use crate::object::is_name;
+use quell_actions::text::one_line;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
@@ -114,10 +118,18 @@ impl Form {
             Self::Map { namespace: Some(namespace), kind: Some(kind), name: Some(name), uid, .. } => {
                 OwnerRef::of(&namespace, &kind, &name, uid)
             }
-            Self::Map { namespace: Some(namespace), owner: Some(owner), kind: None, .. } => {
+            Self::Map { namespace: Some(namespace), owner: Some(owner), kind: None, name: pod, .. } => {
                 let (kind, name) =
                     owner.split_once('/').ok_or_else(|| format!("`{owner}` is no owner: expected `kind/name`"))?;
-                OwnerRef::of(&namespace, kind, name, None)
+                let found = OwnerRef::of(&namespace, kind, name, None)?;
+                match pod.filter(|pod| !makes(found.kind.name(), &found.name, pod)) {
+                    Some(pod) => Err(format!(
+                        "pod `{namespace}/{}` says that {owner} owns it, which calls no pod so: somebody may have written that on it; \
+                         name the owner itself, as `{found}`",
+                        one_line(&pod, 120),
+                    )),
+                    None => Ok(found),
+                }
             }
             Self::Map { namespace: Some(namespace), owner: None, kind: None, name: Some(name), .. } => Err(format!(
                 "it is not said what owns pod `{namespace}/{name}`: nothing does, or it was not known yet when the event was seen; \
@@ -217,8 +229,7 @@ mod tests {
         assert_eq!(of(json!("shop/deployment/web")), Ok(web(None)));
         assert_eq!(of(json!("shop/Deployment/web")), Ok(web(None)));
         // The uid is the pod's.
-        let event =
-            json!({ "namespace": "shop", "name": "web-1", "uid": "p", "owner": "deployment/web", "labels": {} });
+        let event = json!({ "namespace": "shop", "name": "web-7d4b9c8f5-x2x7k", "uid": "p", "owner": "deployment/web", "labels": {} });
         assert_eq!(of(event), Ok(web(None)));
         let whole = json!({ "namespace": "shop", "kind": "Deployment", "name": "web", "uid": "u" });
         assert_eq!(of(whole), Ok(web(Some("u"))));
@@ -229,6 +240,10 @@ mod tests {
             (
                 json!({ "namespace": "shop", "name": "web-1", "uid": "p", "owner": null }),
                 "it is not said what owns pod `shop/web-1`",
+            ),
+            (
+                json!({ "namespace": "shop", "name": "evil-7d4b9c8f5-x2x7k", "uid": "p", "owner": "deployment/web" }),
+                "says that deployment/web owns it, which calls no pod so",
             ),
             (json!({ "namespace": "shop", "owner": "web" }), "expected `kind/name`"),
             (json!({ "name": "web" }), "an owner is"),
@@ -247,9 +262,13 @@ mod tests {
         let is = Ok("shop/cronjob/backup".to_owned());
         assert_eq!(of(json!("shop/backup")), is);
         assert_eq!(of(json!("shop/cronjob/backup")), is);
-        assert_eq!(of(json!({ "namespace": "shop", "name": "backup-1-x", "owner": "cronjob/backup" })), is);
+        assert_eq!(of(json!({ "namespace": "shop", "name": "backup-29384756-x2x7k", "owner": "cronjob/backup" })), is);
         assert!(of(json!("shop/job/backup")).unwrap_err().contains("is no cron job"));
         // A pod's name is not taken for it.
-        assert!(of(json!({ "namespace": "shop", "name": "backup-1-x" })).unwrap_err().contains("not said what owns"));
+        assert!(
+            of(json!({ "namespace": "shop", "name": "backup-29384756-x2x7k" }))
+                .unwrap_err()
+                .contains("not said what owns")
+        );
     }
 }

@@ -1,16 +1,19 @@
 //! What makes pods, read whole: how many are wanted, how far a change of it has come, and what a restart would take.
 //!
-//! Reads only. Keeps true: what the object's controller has not seen yet counts as not done.
+//! Reads only. Keeps true: what the object's controller has not seen yet counts as not done, and so does a pod that still terminates.
 
 use crate::call::{CallError, Calls, Kind};
 use crate::owner::{Owner, Owners};
+use crate::verbs::gone::is_over;
 use crate::verbs::written::Named;
 use crate::{OwnerKind, OwnerRef, PodRef};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{PodTemplateSpec, ReplicationController};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::core::Selector;
 use quell_model::action::Replicas;
 use quell_model::{ActionError, Name, Target, TargetFacts};
 use std::collections::BTreeMap;
@@ -333,7 +336,7 @@ impl Workload {
     /// How many of the ready a rollout may take at a time.
     pub(crate) fn rollout_takes(&self) -> u32 {
         match self.rollout {
-            Rollout::Rolling { from, .. } if from >= self.wanted && from > 0 => 0,
+            _ if self.leaves_all_out().is_some() => 0,
             Rollout::Rolling { unavailable, .. } => {
                 self.ready.saturating_sub(self.wanted.saturating_sub(unavailable)).min(self.ready)
             }
@@ -350,12 +353,58 @@ impl Workload {
             return Some("its controller has not seen the change yet".to_owned());
         }
         if self.updated < wanted {
-            return Some(format!("{} of {wanted} pods are new", self.updated));
+            let paused = if self.is_paused { "it is paused, and " } else { "" };
+            return Some(format!("{paused}{} of {wanted} pods are new", self.updated));
         }
         if self.kind == OwnerKind::Deployment && self.stands > self.updated {
             return Some(format!("{} old pods still run", self.stands - self.updated));
         }
         (self.available < self.wanted).then(|| format!("{} of {} pods are available", self.available, self.wanted))
+    }
+
+    /// The same, with those that the object's counts leave out: what was told to end runs on until it has.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub(crate) async fn goes_on(&self, calls: &Calls<'_>) -> Result<Option<String>, CallError> {
+        if let Some(why) = self.rolls() {
+            return Ok(Some(why));
+        }
+        let pods = self.pods(calls).await?;
+        let old = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some()).count();
+        Ok((old > 0).then(|| format!("{old} old pods still terminate")))
+    }
+
+    /// Its pods that have not run to their end, with those that terminate.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub(crate) async fn pods(&self, calls: &Calls<'_>) -> Result<Vec<Pod>, CallError> {
+        let selector = self.selector.clone().unwrap_or_default();
+        // Without a term it would be every pod of the namespace; no such owner can be made.
+        let selector = Selector::try_from(selector).map_err(|error| CallError::Refused(error.to_string()))?;
+        let fits = ListParams::default().labels_from(&selector);
+        let mut all = calls.list::<Pod>(self.named.namespace.as_deref(), &fits).await?;
+        all.retain(|pod| !is_over(pod));
+        Ok(all)
+    }
+
+    /// Which of its pods a change of its template leaves as they are, for people.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        match self.rollout {
+            Rollout::Rolling { from, .. } if from > 0 => {
+                Some(format!("its pods below {from} are as they were: that is its partition"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a change of its template leaves all of them as they are, by its partition.
+    pub(crate) fn leaves_all_out(&self) -> Option<u32> {
+        match self.rollout {
+            Rollout::Rolling { from, .. } if from > 0 && from >= self.wanted => Some(from),
+            _ => None,
+        }
     }
 
     /// As the guard sees it; `takes` of its ready replicas would be ready no more.

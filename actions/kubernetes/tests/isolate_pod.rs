@@ -1,5 +1,6 @@
 //! `kubernetes.isolate_pod` against a real API server and its controllers.
 
+mod alone;
 mod node;
 mod outages;
 mod owners;
@@ -184,6 +185,41 @@ async fn two_who_cut_one_pod_off_do_not_loosen_it_and_it_stays_until_both_are_ba
         "who came second knows what stood before the first"
     );
     assert!(policies(&place).await.is_empty());
+}
+
+#[tokio::test]
+async fn no_label_is_lost_between_two_who_cut_one_pod_off() {
+    let Some(place) = Place::new("isolate").await else { return };
+    service(&place, "web", json!({ "app": "web" })).await;
+    service(&place, "tier", json!({ "tier": "a" })).await;
+    place.pod("web-1", json!({ "app": "web", "tier": "a" }), json!({})).await;
+    let verb = verb(&place.cluster, VERB);
+    let (first, second) = (Act::of("r-1"), Act::of("r-2"));
+    let input = json!({ "pod": place.named("web-1") });
+    let one = first.whole(&*verb, &input).await.unwrap();
+    // By the time that the second comes, nobody goes by the other label any more.
+    place.api::<Service>().delete("tier", &Default::default()).await.unwrap();
+    let two = second.whole(&*verb, &input).await.unwrap();
+    first.taken_back(&*verb, &one.plan).await.unwrap();
+    let (output, truth) = second.taken_back(&*verb, &two.plan).await.unwrap();
+    assert_eq!((truth, output.get("still")), (Truth::Holds, None));
+    assert_eq!(place.labels("web-1").await, json!({ "app": "web", "tier": "a" }));
+}
+
+#[tokio::test]
+async fn whoever_makes_many_services_makes_nobody_wait() {
+    let Some(place) = Place::new("isolate").await else { return };
+    for number in 0..60 {
+        service(&place, &format!("s-{number}"), json!({ "app": "web", "k": (number % 2).to_string() })).await;
+    }
+    place.pod("web-1", json!({ "app": "web", "k": "1" }), json!({})).await;
+    place.pod("web-2", json!({ "app": "web", "k": "1" }), json!({})).await;
+    place.ready("web-2").await;
+    let verb = verb(&place.cluster, VERB);
+    let plan = super::act::dying(&place.cluster, 30, verb.plan(&json!({ "pod": place.named("web-1") }))).await;
+    let plan = plan.expect("it makes as many calls as there are Services").unwrap();
+    assert_eq!(plan.predicted["services"].as_array().map(Vec::len), Some(30));
+    assert!(!opens(&plan, "has no other ready pod"), "{:?}", plan.still_open);
 }
 
 #[tokio::test]

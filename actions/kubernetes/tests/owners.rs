@@ -76,6 +76,61 @@ async fn a_rollout_that_does_not_end_is_not_told_as_one_that_did() {
 }
 
 #[tokio::test]
+async fn a_restart_goes_on_while_an_old_pod_terminates() {
+    let Some(place) = Place::new("own").await else { return };
+    let _kubelet = Kubelet::of(&place);
+    web(&place, 2, json!({})).await;
+    let all: Api<Pod> = place.api();
+    let old = name(&pods(&place).await[0]);
+    let held = |by: Json| Patch::Merge(json!({ "metadata": { "finalizers": by } }));
+    all.patch(&old, &Default::default(), &held(json!(["example.org/held"]))).await.unwrap();
+    // Bound: of one without a node the collector says now and then that it has run to its end.
+    bind(&place, &old).await;
+    let verb = verb(&place.cluster, "kubernetes.restart_owner");
+    let act = brief(Duration::from_secs(3));
+    let plan = verb.plan(&json!({ "owner": format!("{}/deployment/web", place.namespace) })).await.unwrap();
+    let error = verb.run(&act.admitted(&*verb, plan.clone()), &act.context()).await.unwrap_err();
+    assert!(error.to_string().contains("` goes on: "), "{error}");
+    wait_until("only the old pod is left", async || {
+        let truth = verb.verify(&plan, Want::Acted).await.unwrap();
+        assert!(matches!(truth, Truth::HoldsNot(_)), "{truth:?}");
+        matches!(truth, Truth::HoldsNot(why) if why.contains("1 old pods still terminate"))
+    })
+    .await;
+    all.patch(&old, &Default::default(), &held(Json::Null)).await.unwrap();
+    wait_until("it is over", async || verb.verify(&plan, Want::Acted).await == Ok(Truth::Holds)).await;
+}
+
+#[tokio::test]
+async fn what_a_partition_leaves_as_it_was_is_not_proved() {
+    let Some(place) = Place::new("own").await else { return };
+    let _kubelet = Kubelet::of(&place);
+    let apart = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } });
+    let template = json!({ "metadata": { "labels": { "app": "db" } },
+        "spec": { "containers": [{ "name": "main", "image": "localhost/none:1" }] } });
+    let spec = json!({ "replicas": 2, "serviceName": "db", "selector": { "matchLabels": { "app": "db" } },
+        "template": template, "updateStrategy": apart });
+    place.make::<StatefulSet>(json!({ "metadata": { "name": "db" }, "spec": spec })).await;
+    let all: Api<StatefulSet> = place.api();
+    let ready = async || all.get("db").await.unwrap().status.and_then(|status| status.ready_replicas) == Some(2);
+    wait_until("it is ready", ready).await;
+    let input = json!({ "owner": format!("{}/statefulset/db", place.namespace) });
+    for name in ["kubernetes.restart_owner", "kubernetes.restrict_owner"] {
+        let (act, verb) = (Act::of(name), verb(&place.cluster, name));
+        let done = act.whole(&*verb, &input).await.unwrap();
+        let says = "its pods below 1 are as they were";
+        assert!(matches!(&done.truth, Truth::Unproved(why) if why.contains(says)), "{name}: {:?}", done.truth);
+        assert!(done.plan.still_open.iter().any(|open| open.contains(says)), "{name}");
+        // Nor is it so already because its template is.
+        assert!(!verb.plan(&input).await.unwrap().already, "{name}");
+    }
+    let whole = json!({ "spec": { "updateStrategy": { "rollingUpdate": { "partition": 2 } } } });
+    all.patch("db", &Default::default(), &Patch::Merge(whole)).await.unwrap();
+    let error = verb(&place.cluster, "kubernetes.restrict_owner").plan(&input).await.unwrap_err().to_string();
+    assert!(error.contains("has a partition of 2: none of its pods would be replaced"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_restart_would_not_restart_is_refused() {
     let Some(place) = Place::new("own").await else { return };
     let verb = verb(&place.cluster, "kubernetes.restart_owner");
@@ -155,7 +210,8 @@ async fn an_owner_is_scaled_and_given_its_number_back() {
     let _kubelet = Kubelet::of(&place);
     web(&place, 3, json!({})).await;
     let (verb, act) = (verb(&place.cluster, "kubernetes.scale_owner"), Act::of("r-1"));
-    let event = json!({ "namespace": place.namespace, "name": "web-1", "uid": "u", "owner": "deployment/web" });
+    let event =
+        json!({ "namespace": place.namespace, "name": "web-7d4b9c8f5-x2x7k", "uid": "u", "owner": "deployment/web" });
     for (to, takes) in [(1, 2), (0, 3), (5, 0)] {
         let done = act.whole(&*verb, &json!({ "owner": event, "to": to })).await.unwrap();
         assert_eq!(done.truth, Truth::Holds);
@@ -294,11 +350,11 @@ async fn a_cron_job_is_suspended_and_goes_on() {
     let job = json!({ "metadata": { "name": "backup-1", "ownerReferences": owner("CronJob", &name, cron.metadata.uid.as_deref().unwrap(), "batch/v1") },
         "spec": { "parallelism": 0, "template": { "spec": { "restartPolicy": "Never", "containers": [{ "name": "main", "image": "localhost/none:1" }] } } } });
     let job: k8s_openapi::api::batch::v1::Job = place.make(job).await;
-    let pod = json!({ "metadata": { "name": "backup-1-x", "ownerReferences": owner("Job", "backup-1", job.metadata.uid.as_deref().unwrap(), "batch/v1"),
+    let pod = json!({ "metadata": { "name": "backup-1-x2x7k", "ownerReferences": owner("Job", "backup-1", job.metadata.uid.as_deref().unwrap(), "batch/v1"),
             "labels": job.spec.unwrap().selector.unwrap().match_labels.unwrap() },
         "spec": { "restartPolicy": "Never", "containers": [{ "name": "main", "image": "localhost/none:1" }] } });
     place.make::<Pod>(pod).await;
-    let plan = verb.plan(&json!({ "pod": place.named("backup-1-x") })).await.unwrap();
+    let plan = verb.plan(&json!({ "pod": place.named("backup-1-x2x7k") })).await.unwrap();
     assert_eq!(plan.calls[0]["cronjob"]["name"], json!(name));
 }
 

@@ -282,3 +282,59 @@ async fn without_a_name_the_node_is_called_as_the_machine_if_there_is_such_a_one
     watched.until_live().await;
     assert_eq!(watched.watch.status().node.as_deref(), Some("this-host"));
 }
+
+/// One pod of this uid, on any node, for ever.
+async fn with_one(uid: &'static str) -> Stub {
+    Stub::new(move |path| if path.contains("watch=true") { Reply::Watch(vec![]) } else { list("5", &[pod(uid, None)]) })
+        .await
+}
+
+#[tokio::test]
+async fn whoever_leads_quell_to_another_cluster_leads_the_watch_there() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (with_one("u1").await, with_one("u2").await);
+    let at = |file: PathBuf| Some(Settings { name: "test".into(), kubeconfig: Some(file), context: None });
+    let watched = Watched::of(one.kubeconfig(first.path()), Some("node1"));
+    watched.cluster.put(None, None);
+    let view = watched.view();
+    // Nobody says where a cluster is, as of a quell.yaml that names none yet; then a reload does.
+    wait_until("nothing is known", async || !watched.watch.status().live && view.find(Some("u1"), None).is_none())
+        .await;
+    watched.cluster.put(at(one.kubeconfig(first.path())), None);
+    wait_until("the first is watched", async || view.find(Some("u1"), None).is_some()).await;
+    watched.until_live().await;
+    watched.cluster.put(at(other.kubeconfig(second.path())), None);
+    wait_until("the second is watched", async || view.find(Some("u2"), None).is_some()).await;
+    watched.until_live().await;
+    assert!(view.find(Some("u1"), None).is_none(), "a pod of the first cluster");
+    let asked = |stub: &Stub, what: &str| stub.asked().iter().filter(|path| path.contains(what)).count();
+    assert_eq!(asked(&other, "resourceVersion=5"), 1, "with a list of its own: {:?}", other.asked());
+    // And so does who says what this node is called.
+    watched.watch.put_node(Some("node2".into()));
+    wait_until("its other name is watched", async || asked(&other, "nodeName%3Dnode2") >= 2).await;
+    watched.watch.put_node(Some("node2".into()));
+    watched.until_live().await;
+    assert_eq!(watched.watch.status().node.as_deref(), Some("node2"));
+}
+
+#[tokio::test]
+async fn where_a_pod_lives_the_kubelets_files_say_before_the_cluster_does() {
+    let root = tempfile::tempdir().unwrap();
+    let uid = "1b2c3d4e-0000-1111-2222-333344445555";
+    let logs = root.path().join("var/log/pods");
+    std::fs::create_dir_all(logs.join(format!("kube-system_dns_{uid}"))).unwrap();
+    let settings = Settings { name: "test".into(), kubeconfig: Some("/nowhere".into()), context: None };
+    let cluster = Arc::new(Cluster::new(settings));
+    let watch = PodWatch::new(Arc::clone(&cluster), Some("node1".into()), "this-host".into());
+    let watch = watch.on_host(root.path().to_owned());
+    let lives = |uid: &str| cluster.pods().place(Some(uid), None).unwrap().to_string();
+    assert_eq!(lives(uid), "kube-system/dns");
+    // While the cluster is away it is looked at again.
+    let later = uid.replace('1', "2");
+    std::fs::create_dir(logs.join(format!("shop_web_{later}"))).unwrap();
+    tokio::select! {
+        () = watch.follow() => unreachable!("it watches for ever"),
+        () = wait_until("the next is known", async || lives(&later) == "shop/web") => {}
+    }
+    assert!(cluster.pods().is_empty(), "the cluster has told of none");
+}

@@ -136,7 +136,27 @@ async fn a_rollout_that_does_not_end_is_no_success() {
     let error = verb.run(&go, &act.context()).await.unwrap_err();
     assert!(error.to_string().contains("its rollout goes on"), "{error}");
     let truth = verb.verify(&plan, Want::Acted).await.unwrap();
-    assert!(matches!(&truth, Truth::HoldsNot(why) if why.contains("the rollout of")), "{truth:?}");
+    assert!(matches!(&truth, Truth::HoldsNot(why) if why.contains("its rollout goes on")), "{truth:?}");
+}
+
+#[tokio::test]
+async fn it_is_not_taken_back_before_its_rollout_is_over() {
+    let Some(place) = Place::new("restrict").await else { return };
+    let input = deployment(&place, "web", 2).await;
+    let verb = verb(&place.cluster, VERB);
+    let mut act = Act::of("r-1");
+    let done = with_kubelets(&place, act.whole(&*verb, &input)).await.unwrap();
+    assert_eq!(done.truth, Truth::Holds);
+    // Nobody tells that the former pods are ready.
+    act.bound = std::time::Duration::from_secs(3);
+    let go = act.admitted(&*verb, done.plan.clone());
+    let error = verb.undo(&go, &act.back()).await.unwrap_err();
+    assert!(error.to_string().contains("is given back, and its rollout goes on"), "{error}");
+    let truth = verb.verify_undone(&done.plan, &act.back()).await.unwrap();
+    assert!(matches!(&truth, Truth::HoldsNot(why) if why.contains("its rollout goes on")), "{truth:?}");
+    act.bound = super::act::PATIENCE;
+    let (_, truth) = with_kubelets(&place, act.taken_back(&*verb, &done.plan)).await.unwrap();
+    assert_eq!(truth, Truth::Holds);
 }
 
 #[tokio::test]

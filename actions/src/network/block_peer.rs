@@ -115,19 +115,19 @@ impl BlockPeer {
         Self(Cutting(hands))
     }
 
-    fn home(&self, input: &Input) -> Result<Home, ActionError> {
+    async fn home(&self, input: &Input) -> Result<Home, ActionError> {
         let hands = &self.0.0;
         match (input.scope, &input.cgroup, &input.process) {
             (Scope::Host, None, _) => Home::host(hands),
             (Scope::Host, Some(_), _) => Err(ActionError::give_up("a `cgroup` needs `scope: cgroup`")),
-            (Scope::Cgroup, Some(path), _) => Home::at(hands, path),
+            (Scope::Cgroup, Some(path), _) => Home::at(hands, path).await,
             (Scope::Cgroup, None, Some(id)) => {
                 let stat = hands.look(id)?.filter(|stat| !stat.is_dead());
                 let stat = stat.ok_or_else(|| ActionError::give_up(format!("process {} has ended", id.pid)))?;
                 let paths =
                     Paths::read(&hands.world, stat.pid).map_err(|error| cannot("read", &stat.label(), &error))?;
                 let paths = paths.unwrap_or_default();
-                Home::at(hands, paths.v2().unwrap_or_default()).map_err(|error| ActionError::GiveUp {
+                Home::at(hands, paths.v2().unwrap_or_default()).await.map_err(|error| ActionError::GiveUp {
                     why: format!("{} has no v2 cgroup of its own: {error}", stat.label()),
                     hint: Some("`scope: host`, or cut it off with network.isolate".to_owned()),
                 })
@@ -169,10 +169,12 @@ impl Action for BlockPeer {
         self.0.cut()?;
         let peers = nets("cidr", std::slice::from_ref(&peer(&input.cidr)?.to_string()))?;
         let ports = ranges(&input.ports)?;
-        let mut home = self.home(&input)?;
-        // Whoever is in the cgroup goes on, but for this one peer.
-        home.targets.truncate(1);
-        for target in &mut home.targets {
+        let mut home = self.home(&input).await?;
+        // Whoever is in the cgroup goes on, but for this one peer. Of a cgroup above pods these are the guard's to judge.
+        let is_of_pod = home.targets.first().is_some_and(|target| target.facts.pod().is_some());
+        let mut first = true;
+        home.targets.retain(|target| std::mem::take(&mut first) || !is_of_pod && target.facts.pod().is_some());
+        for target in home.targets.iter_mut().take(1) {
             if let (Scope::Host, TargetFacts::Cgroup { needed, .. }) = (input.scope, &mut target.facts) {
                 *needed = floor::needed(&self.0.0, &peers[0]);
             }
@@ -205,7 +207,7 @@ impl Action for BlockPeer {
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        let done = self.0.run(self.0.order(go)?, cx)?;
+        let done = self.0.run(self.0.order(go)?, cx).await?;
         let cidr = match &done.order.rule {
             CutRule::Block { peers, .. } | CutRule::Isolate { allow: peers, .. } => peers.first().map(Net::to_string),
         };
@@ -221,7 +223,7 @@ impl Action for BlockPeer {
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(&Order::of(plan)?, want)
+        self.0.verify(&Order::of(plan)?, want).await
     }
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
@@ -229,7 +231,7 @@ impl Action for BlockPeer {
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.0.order(go)?, &go.plan().before, cx)
+        self.0.undo(&self.0.order(go)?, &go.plan().before, cx).await
     }
 
     fn is_held(&self) -> bool {
@@ -247,7 +249,7 @@ impl Action for BlockPeer {
     async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
         let by_path = input.cgroup.is_some() || input.scope == Scope::Host;
-        let mut plan = self.0.again(SPEC.name, former, input.lasting, by_path)?;
+        let mut plan = self.0.again(SPEC.name, former, input.lasting, by_path).await?;
         plan.targets.clone_from(&former.targets);
         Ok(plan)
     }

@@ -1,7 +1,8 @@
 //! How an order comes into the kernel and out of it again: what both verbs do alike.
 //!
 //! Keeps true: what is entered is the cgroup that was planned (its directory's inode), whatever has its path later; an effect's
-//! order is its own, and is taken back alone; processes that were moved are moved back once no order needs their cgroup.
+//! order is its own, and is taken back alone; processes that were moved are moved back once no order needs their cgroup. Who is moved is
+//! looked for, moved and waited for beside the engine's thread.
 
 use super::back;
 use super::home::{Home, dir, number};
@@ -11,6 +12,7 @@ use super::origins::Origins;
 use crate::process::Hands;
 use crate::process::block_exec::{FOR, millis, number as id_of, owner};
 use crate::process::cgroup::Paths;
+use crate::process::pace::Pace;
 use crate::span::Span;
 use quell_model::{
     ActionContext, ActionError, Admitted, Cut, CutRule, CutSockets, CutStanding, CutTerms, Json, Plan, Truth, Want,
@@ -33,6 +35,8 @@ struct Before {
     stood: Vec<u64>,
 }
 
+/// For all who are to be moved: the kernel takes some 8 ms for each.
+const MOVING: Duration = Duration::from_secs(10);
 /// Of what goes on, so many are told one by one in a plan.
 const FEW: usize = 8;
 
@@ -162,7 +166,8 @@ impl Cutting {
         Order::of(go.plan())
     }
 
-    pub(super) fn run(&self, order: Order, cx: &ActionContext) -> Result<Done, ActionError> {
+    pub(super) async fn run(&self, order: Order, cx: &ActionContext) -> Result<Done, ActionError> {
+        beside(&order).await;
         let cut = self.cut()?;
         let group = self.dir(&order)?;
         let now = cx.clock.now();
@@ -175,10 +180,15 @@ impl Cutting {
             let terms = Self::terms(&order, id, owner(cx), now.boot_ns);
             cut.enter(&group, &terms).map_err(ActionError::give_up)
         });
-        let moved = entered.and_then(|()| match &order.moves {
-            Some(moves) => moved::bring(&self.0, moves, &order.cgroup, &group),
-            None => Ok(0),
-        });
+        let moved = match (entered, &order.moves) {
+            (Ok(()), Some(moves)) => {
+                // So that it ends by itself, and takes back what it began, before its attempt is cut short.
+                let left = Duration::from_nanos(cx.deadline.boot_ns.saturating_sub(now.boot_ns));
+                let pace = Pace::no_longer_than(MOVING.min(left / 2));
+                moved::bring(&self.0, moves, (&order.cgroup, &group), pace).await
+            }
+            (entered, _) => entered.map(|()| 0),
+        };
         let moved = match moved {
             Ok(moved) => moved,
             // Half a cut is none: the step says that it failed, and everybody is where they were.
@@ -246,7 +256,8 @@ impl Cutting {
         Ok(its.find(|one| id.map_or(one.terms.rule == order.rule, |id| one.terms.id == id)))
     }
 
-    pub(super) fn verify(&self, order: &Order, want: Want) -> Result<Truth, ActionError> {
+    pub(super) async fn verify(&self, order: &Order, want: Want) -> Result<Truth, ActionError> {
+        beside(order).await;
         let cut = self.cut()?;
         let stands = self.find(cut, order, None)?;
         let Some(stands) = stands else {
@@ -301,7 +312,8 @@ impl Cutting {
     }
 
     /// `before` is what the plan of the order says stood before.
-    pub(super) fn undo(&self, order: &Order, before: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+    pub(super) async fn undo(&self, order: &Order, before: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        beside(order).await;
         let known = Before::deserialize(before).unwrap_or_default().from_each;
         let cut = self.cut()?;
         let id = id_of(cx);
@@ -321,7 +333,7 @@ impl Cutting {
 
     /// What cuts off again what a former plan did, where it stands no more: the very cgroup, or, `by_path`, whatever has its path
     /// by now, as after a boot.
-    pub(super) fn again(
+    pub(super) async fn again(
         &self,
         call: &'static str,
         former: &Plan,
@@ -338,7 +350,7 @@ impl Cutting {
         if !is_it {
             return Err(ActionError::give_up(format!("what was cut off as `{}` is there no more", order.cgroup)));
         }
-        let home = if order.cgroup == "/" { Home::host(&self.0)? } else { Home::at(&self.0, &order.cgroup)? };
+        let home = if order.cgroup == "/" { Home::host(&self.0)? } else { Home::at(&self.0, &order.cgroup).await? };
         self.plan(What {
             call,
             home: Home { moves: order.moves, ..home },
@@ -359,6 +371,13 @@ impl Cutting {
     }
 }
 
+/// Where processes were moved, or are to be: leaves the engine's thread.
+async fn beside(order: &Order) {
+    if order.moves.is_some() || order.cgroup.contains(moved::NAME) {
+        Pace::begin().beside().await;
+    }
+}
+
 /// The first few of them, and how many more.
 fn few(mut lines: Vec<String>) -> Vec<String> {
     let more = lines.len().saturating_sub(FEW);
@@ -370,7 +389,7 @@ fn few(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// This moment on the boot clock.
-fn boot_ns() -> u64 {
+pub(super) fn boot_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

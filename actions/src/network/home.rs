@@ -1,13 +1,17 @@
 //! The cgroup that an input means: of a process, of a container, or by its path; or the one that is to be made for it.
 //!
 //! Reads only. Keeps true: it is one of the v2 hierarchy, since only there can the network be cut; a cgroup that others share
-//! with the named process (the root's, a login's session) is not its own.
+//! with the named process (the root's, a login's session) is not its own. What others can make long (cgroups at will, processes in them) is
+//! looked through at a pace: beside the engine's thread after a moment, and up to a bound, past which nothing is told as found or as not there.
 
 use super::moved;
 use super::order::Moves;
 use crate::process::cgroup::{Group, Paths, container_id, is_pod_uid, pod_uid};
 use crate::process::identity::cannot;
+use crate::process::pace::{Over, Pace};
+use crate::process::pod;
 use crate::process::scope::{Circle, Scope};
+use crate::process::target::{Relation, target};
 use crate::process::{Hands, Stat};
 use crate::world::{CgroupKind, HostWorld};
 use quell_model::{ActionError, ProcessId, Target, TargetFacts};
@@ -17,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 /// Levels at which a container's cgroup is looked for.
 const DEPTH: usize = 10;
+
+/// What the walk cannot find, one names.
+const BY_PATH: &str = "name its `cgroup` by its path, or a `process` of it";
 
 /// What an input means.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Home {
     }
 
     /// The cgroup with this path, and whoever is in it.
-    pub(super) fn at(hands: &Hands, path: &str) -> Result<Self, ActionError> {
+    pub(super) async fn at(hands: &Hands, path: &str) -> Result<Self, ActionError> {
         // One name for one cgroup: the guard, and whoever looks for what stands, compare names.
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         if !path.starts_with('/') || parts.contains(&"..") || parts.is_empty() {
@@ -74,15 +81,17 @@ impl Home {
             why: format!("there is no cgroup `{path}` in the v2 hierarchy"),
             hint: Some("a cgroup of v1 alone has no network to be cut: name a `process` of it".to_owned()),
         })?;
+        let mut pace = Pace::begin();
         let mut members = Vec::new();
-        for pid in group.pids()? {
+        for pid in group.pids_at(&mut pace).await? {
+            pace.step().await.map_err(|over| crowded(&path, over))?;
             members.extend(Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))?);
         }
-        Ok(Self::of(hands, path, members, None))
+        Self::of(hands, path, members, &mut pace).await
     }
 
     /// The container with this id.
-    pub(super) fn container(hands: &Hands, id: &str) -> Result<Self, ActionError> {
+    pub(super) async fn container(hands: &Hands, id: &str) -> Result<Self, ActionError> {
         let is_id = (12..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_id {
             return Err(ActionError::GiveUp {
@@ -92,18 +101,17 @@ impl Home {
         }
         let id = id.to_ascii_lowercase();
         let is_it = |part: &str| container_id(part).is_some_and(|its| its.to_ascii_lowercase().starts_with(&id));
-        let found = Found::below(&dir(&hands.world, "/")?, &is_it);
+        let found = Found::below(&dir(&hands.world, "/")?, &is_it).await?;
         let several = || format!("several containers' ids begin with `{id}`");
-        found.only(hands, several, "name the container by its whole id, or its `cgroup`")?.ok_or_else(|| {
-            ActionError::GiveUp {
-                why: format!("no v2 cgroup is called after the container `{id}`"),
-                hint: Some("name a `process` of it: then all of its container is brought into one".to_owned()),
-            }
+        let home = found.only(hands, several, "name the container by its whole id, or its `cgroup`").await?;
+        home.ok_or_else(|| ActionError::GiveUp {
+            why: format!("no v2 cgroup is called after the container `{id}`"),
+            hint: Some("name a `process` of it: then all of its container is brought into one".to_owned()),
         })
     }
 
     /// The pod with this uid, with all of its containers; `None`: it is not on this node.
-    pub(super) fn pod(hands: &Hands, uid: &str) -> Result<Option<Self>, ActionError> {
+    pub(super) async fn pod(hands: &Hands, uid: &str) -> Result<Option<Self>, ActionError> {
         let uid = uid.to_ascii_lowercase();
         if !is_pod_uid(&uid) {
             return Err(ActionError::GiveUp {
@@ -112,9 +120,9 @@ impl Home {
             });
         }
         let is_it = |part: &str| pod_uid(part).is_some_and(|its| its.eq_ignore_ascii_case(&uid));
-        let found = Found::below(&dir(&hands.world, "/")?, &is_it);
+        let found = Found::below(&dir(&hands.world, "/")?, &is_it).await?;
         let several = || format!("the pod `{uid}` has no one cgroup for all of its containers");
-        let home = found.only(hands, several, "cut each `container` off, or each `cgroup`")?;
+        let home = found.only(hands, several, "cut each `container` off, or each `cgroup`").await?;
         Ok(home.map(|mut home| {
             if let Some(target) = home.targets.first_mut() {
                 target.label = format!("pod {uid}, {}", target.label);
@@ -124,7 +132,7 @@ impl Home {
     }
 
     /// What is around a process: its own cgroup or its container's, or the one that its tree is to be brought into.
-    pub(super) fn around(hands: &Hands, id: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+    pub(super) async fn around(hands: &Hands, id: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
         let world = &hands.world;
         dir(world, "/")?;
         let stat = hands.look(id)?.filter(|stat| !stat.is_dead());
@@ -141,10 +149,12 @@ impl Home {
             _ => None,
         };
         if let Some(group) = own.filter(|group| group.root.kind == CgroupKind::V2) {
-            return Self::at(hands, &group.path).map(|home| home.named(id));
+            return Self::at(hands, &group.path).await.map(|home| home.named(id));
         }
         // Of no cgroup of its own: all that it started, or all of a container that v1 alone tells, is brought into one.
         let scope = if scope == Scope::Container { scope } else { Scope::Tree };
+        // As long as there are processes that it started, or in /proc.
+        Pace::begin().beside().await;
         let circle = Circle::around_this(world, id, Some(stat.clone()), scope)?;
         let from = paths.v2().ok_or_else(|| ActionError::give_up(format!("{label} is in no v2 cgroup")))?.to_owned();
         let name = moved::name(id, stat.start_ticks);
@@ -158,15 +168,16 @@ impl Home {
         Ok(Self { path, moves, members, targets, unknown: circle.unknown })
     }
 
-    fn of(hands: &Hands, path: String, members: Vec<Stat>, moves: Option<Moves>) -> Self {
+    async fn of(hands: &Hands, path: String, members: Vec<Stat>, pace: &mut Pace) -> Result<Self, ActionError> {
         let world = &hands.world;
         let login = path.split('/').any(|part| part.starts_with("session-") && part.ends_with(".scope"));
         let label = format!("cgroup {}{}", crate::text::plain(&path), if login { " (a login's session)" } else { "" });
         let mut targets = vec![cgroup_target(world, &path, label, hands.has_own(&path))];
-        targets.extend(members.iter().filter(|stat| !stat.is_dead()).map(|stat| {
-            crate::process::target::target(world, stat, &stat.id(world), crate::process::target::Relation::Scope)
-        }));
-        Self { path, moves, members, targets, unknown: Vec::new() }
+        for stat in members.iter().filter(|stat| !stat.is_dead()) {
+            pace.step().await.map_err(|over| crowded(&path, over))?;
+            targets.push(target(world, stat, &stat.id(world), Relation::Scope));
+        }
+        Ok(Self { path, moves: None, members, targets, unknown: Vec::new() })
     }
 
     /// The process that the input names is a named target, not one that was found.
@@ -205,13 +216,17 @@ fn cgroup_target(world: &HostWorld, path: &str, label: String, needed: Option<St
         id: path.to_owned(),
         label,
         named: true,
-        facts: TargetFacts::Cgroup { path: path.to_owned(), needed },
+        facts: TargetFacts::Cgroup { path: path.to_owned(), needed, pod: pod::of_path(world, path) },
     }
+}
+
+fn crowded(path: &str, over: Over) -> ActionError {
+    over.of(&format!("the cgroup `{path}`"), "hold it still first: process.freeze with `scope: cgroup`")
 }
 
 /// Cgroups that are called so.
 #[derive(Debug, Default)]
-struct Found {
+pub(super) struct Found {
     /// Below directories that root has made, in no container: a runtime's.
     trusted: Vec<String>,
     /// Those that a user, or a container, may have named as they liked.
@@ -219,40 +234,66 @@ struct Found {
 }
 
 impl Found {
-    /// The topmost.
-    fn below(root: &Path, is_it: &dyn Fn(&str) -> bool) -> Self {
-        let mut found = Self::default();
-        found.look(root, root, is_it, DEPTH, true);
-        found
+    /// The topmost. What a user or a container may have made is looked through last, and only where nothing else is called so: there may be
+    /// as much of it as they like.
+    ///
+    /// # Errors
+    /// There is more than is looked through: nobody knows whether it is there.
+    async fn below(root: &Path, is_it: &(dyn Fn(&str) -> bool + Sync)) -> Result<Self, ActionError> {
+        Self::below_at(root, is_it, Pace::begin()).await
     }
 
-    fn look(&mut self, root: &Path, dir: &Path, is_it: &dyn Fn(&str) -> bool, depth: usize, trusted: bool) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let (path, name) = (entry.path(), entry.file_name());
-            let name = name.to_str().unwrap_or_default();
-            let trusted = trusted && entry.metadata().is_ok_and(|meta| meta.uid() == 0);
-            match path.strip_prefix(root).ok().and_then(Path::to_str) {
-                Some(within) if is_it(name) => {
-                    let all = if trusted { &mut self.trusted } else { &mut self.others };
-                    all.push(format!("/{within}"));
+    pub(super) async fn below_at(
+        root: &Path,
+        is_it: &(dyn Fn(&str) -> bool + Sync),
+        mut pace: Pace,
+    ) -> Result<Self, ActionError> {
+        let mut found = Self::default();
+        let (mut ours, mut theirs) = (vec![(root.to_owned(), DEPTH)], Vec::new());
+        loop {
+            let (next, trusted) = match ours.pop() {
+                Some(next) => (Some(next), true),
+                None if found.trusted.is_empty() => (theirs.pop(), false),
+                None => (None, false),
+            };
+            let Some((dir, depth)) = next else { break };
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                pace.step().await.map_err(|over| over.of("the tree of cgroups", BY_PATH))?;
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
                 }
-                // Who is in a container names what is below it.
-                _ if depth > 0 => self.look(root, &path, is_it, depth - 1, trusted && container_id(name).is_none()),
-                _ => {}
+                let (path, name) = (entry.path(), entry.file_name());
+                let name = name.to_str().unwrap_or_default();
+                let trusted = trusted && entry.metadata().is_ok_and(|meta| meta.uid() == 0);
+                match path.strip_prefix(root).ok().and_then(Path::to_str) {
+                    Some(within) if is_it(name) => {
+                        let all = if trusted { &mut found.trusted } else { &mut found.others };
+                        all.push(format!("/{within}"));
+                    }
+                    // Who is in a container names what is below it.
+                    _ if depth > 0 && trusted && container_id(name).is_none() => ours.push((path, depth - 1)),
+                    _ if depth > 0 => theirs.push((path, depth - 1)),
+                    _ => {}
+                }
             }
         }
+        found.trusted.sort();
+        found.others.sort();
+        Ok(found)
     }
 
     /// The one that is meant; what a runtime named counts before what anybody may have named.
-    fn only(self, hands: &Hands, several: impl Fn() -> String, hint: &str) -> Result<Option<Home>, ActionError> {
+    pub(super) async fn only(
+        self,
+        hands: &Hands,
+        several: impl Fn() -> String + Send,
+        hint: &str,
+    ) -> Result<Option<Home>, ActionError> {
         let anybodys = self.trusted.is_empty();
         match if anybodys { self.others.as_slice() } else { self.trusted.as_slice() } {
             [] => Ok(None),
             [path] => {
-                let mut home = Home::at(hands, path)?;
+                let mut home = Home::at(hands, path).await?;
                 if anybodys {
                     home.unknown.push(format!("`{path}` is a cgroup that a user or a container may have named so"));
                 }

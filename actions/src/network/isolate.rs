@@ -136,13 +136,13 @@ impl Isolate {
         Self(Cutting(hands))
     }
 
-    fn home(&self, input: &Input) -> Result<Home, ActionError> {
+    async fn home(&self, input: &Input) -> Result<Home, ActionError> {
         let hands = &self.0.0;
         match (&input.process, &input.cgroup, &input.container, &input.pod) {
-            (Some(id), None, None, None) => Home::around(hands, id, input.scope.into()),
-            (None, Some(path), None, None) => Home::at(hands, path),
-            (None, None, Some(id), None) => Home::container(hands, id),
-            (None, None, None, Some(pod)) => Home::pod(hands, pod.uid())?.ok_or_else(|| ActionError::GiveUp {
+            (Some(id), None, None, None) => Home::around(hands, id, input.scope.into()).await,
+            (None, Some(path), None, None) => Home::at(hands, path).await,
+            (None, None, Some(id), None) => Home::container(hands, id).await,
+            (None, None, None, Some(pod)) => Home::pod(hands, pod.uid()).await?.ok_or_else(|| ActionError::GiveUp {
                 why: format!("no v2 cgroup is called after the pod `{}`", pod.uid()),
                 hint: Some("it is not on this node, or has ended: `event.pod.uid` is its uid".to_owned()),
             }),
@@ -240,16 +240,16 @@ impl Action for Isolate {
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
         self.0.cut()?;
-        let home = self.home(&input)?;
+        let home = self.home(&input).await?;
         self.0.plan(what(&self.0.0.world, home, &input.allow, input.lasting)?)
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        Ok(output(self.0.run(self.0.order(go)?, cx)?))
+        Ok(output(self.0.run(self.0.order(go)?, cx).await?))
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(&Order::of(plan)?, want)
+        self.0.verify(&Order::of(plan)?, want).await
     }
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
@@ -257,7 +257,7 @@ impl Action for Isolate {
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.0.order(go)?, &go.plan().before, cx)
+        self.0.undo(&self.0.order(go)?, &go.plan().before, cx).await
     }
 
     fn is_held(&self) -> bool {
@@ -274,7 +274,7 @@ impl Action for Isolate {
 
     async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
-        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some() || input.pod.is_some())
+        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some() || input.pod.is_some()).await
     }
 }
 

@@ -8,6 +8,7 @@ use super::origins::Origins;
 use crate::process::Hands;
 use crate::process::cgroup::Paths;
 use crate::process::identity::cannot;
+use crate::process::pace::Pace;
 use crate::process::scope::{Circle, Member};
 use quell_model::{ActionError, ProcessId};
 use std::fs;
@@ -47,9 +48,10 @@ pub(super) fn outside(hands: &Hands, moves: &Moves, path: &str) -> Result<Vec<(M
     let world = &hands.world;
     let mut outside = Vec::new();
     for member in Circle::around(world, &moves.process, moves.scope)?.members {
-        let label = member.stat.label();
-        let paths = Paths::read(world, member.stat.pid).map_err(|error| cannot("read", &label, &error))?;
-        match paths.as_ref().map(Paths::v2) {
+        let pid = member.stat.pid;
+        let of = |error: io::Error| cannot("read", &member.stat.label(), &error);
+        // Whoever has ended and is not reaped yet would be found where it was for ever.
+        match Paths::of_living(world, pid).map_err(of)?.as_ref().map(Paths::v2) {
             // It has ended.
             None => {}
             Some(Some(its)) if is_in(its, path) => {}
@@ -59,11 +61,21 @@ pub(super) fn outside(hands: &Hands, moves: &Moves, path: &str) -> Result<Vec<(M
     Ok(outside)
 }
 
-/// Brings all of the scope into the cgroup, which is there; gives how many were moved.
-pub(super) fn bring(hands: &Hands, moves: &Moves, path: &str, dir: &Path) -> Result<u32, ActionError> {
+/// Brings all of the scope into the cgroup, which is there; gives how many were moved. An error: some may have been, and who calls takes it back.
+pub(super) async fn bring(
+    hands: &Hands,
+    moves: &Moves,
+    (path, dir): (&str, &Path),
+    mut pace: Pace,
+) -> Result<u32, ActionError> {
     let mut moved = 0;
     let mut origins = Origins::read(dir);
+    let too_fast = || {
+        let why = format!("process {} starts others faster than they are moved", moves.process.pid);
+        ActionError::GiveUp { why, hint: Some("hold them still first: process.freeze with `scope: tree`".to_owned()) }
+    };
     for _ in 0..LOOKS {
+        pace.step().await.map_err(|_| too_fast())?;
         let outside = outside(hands, moves, path)?;
         if outside.is_empty() {
             return Ok(moved);
@@ -73,6 +85,7 @@ pub(super) fn bring(hands: &Hands, moves: &Moves, path: &str, dir: &Path) -> Res
         }
         origins.write(dir);
         for (member, _) in outside {
+            pace.step().await.map_err(|_| too_fast())?;
             if !hands.may_touch(&member.stat, member.relation) {
                 return Err(ActionError::give_up(format!("{} may not be moved", member.stat.label())));
             }
@@ -84,7 +97,7 @@ pub(super) fn bring(hands: &Hands, moves: &Moves, path: &str, dir: &Path) -> Res
             }
         }
     }
-    Err(ActionError::give_up(format!("process {} starts others faster than they are moved", moves.process.pid)))
+    Err(too_fast())
 }
 
 /// Whether it is this cgroup or one below.

@@ -1,21 +1,26 @@
 //! The cut of a pod as a part of another verb's plan: what `network.isolate` does with `pod`, for a verb that does more than that.
 //!
 //! Decides nothing, and journals nothing: the verb keeps the part in its plan, with the targets that the guard judges. Keeps true: nothing is done
-//! to a cgroup that is no target of the plan that was admitted; the order is that of the verb's own effect, and is taken back alone.
+//! to a cgroup that is no target of the plan that was admitted, but that an order of the verb's own effect is taken out of it; the order is that
+//! of the verb's own effect, and is taken back alone.
 //!
 //! ```text
 //! plan(uid, allow) ──▶ PartPlan: targets, calls, still_open ─▶ into the verb's plan      part ─▶ under a key of its `before`
 //! run, hold, undo(admitted, part, context)      verify, verify_undone(part, …)
 //! ```
 
-use super::cutting::Cutting;
+use super::cutting::{Cutting, boot_ns};
 use super::home::Home;
 use super::isolate::{output, what};
 use super::order::Order;
 use crate::process::Hands;
+use crate::process::block_exec::number;
+use crate::process::cgroup::pod_uid;
 use crate::world::HostWorld;
 use quell_model::{ActionContext, ActionError, Admitted, Json, Target, TargetFacts, Truth, Want};
 use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +62,10 @@ impl PodCut {
     ///
     /// # Errors
     /// Where nothing can be cut here, or the pod's cgroup cannot be told for certain.
-    pub fn plan(&self, uid: &str, allow: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    pub async fn plan(&self, uid: &str, allow: &[String]) -> Result<Option<PartPlan>, ActionError> {
         self.0.cut()?;
         let hands = &self.0.0;
-        let Some(home) = Home::pod(hands, uid)? else { return Ok(None) };
+        let Some(home) = Home::pod(hands, uid).await? else { return Ok(None) };
         let plan = self.0.plan(what(&hands.world, home, allow, None)?)?;
         Ok(Some(PartPlan {
             part: plan.calls.first().cloned().unwrap_or_default(),
@@ -77,16 +82,16 @@ impl PodCut {
     ///
     /// # Errors
     /// When the cgroup is gone or is no target of what was admitted, or the kernel refuses; nothing of it stands then.
-    pub fn run(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
-        Ok(output(self.0.run(self.order(go, part)?, cx)?))
+    pub async fn run(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        Ok(output(self.0.run(self.order(go, part)?, cx).await?))
     }
 
     /// Asks the kernel, and tries it.
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub fn verify(&self, part: &Json, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(&read(part)?, want)
+    pub async fn verify(&self, part: &Json, want: Want) -> Result<Truth, ActionError> {
+        self.0.verify(&read(part)?, want).await
     }
 
     /// Whether this very effect stands; another's on the same cgroup is none of it.
@@ -101,8 +106,39 @@ impl PodCut {
     ///
     /// # Errors
     /// When the kernel refuses, or the cgroup is no target of what was admitted.
-    pub fn undo(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.order(go, part)?, &Json::Null, cx)
+    pub async fn undo(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.0.undo(&self.order(go, part)?, &Json::Null, cx).await
+    }
+
+    /// Takes back what an earlier plan of this very effect has cut and its last one does not; `None`: nothing stands of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn withdraw(&self, cx: &ActionContext) -> Result<Option<Json>, ActionError> {
+        let Some(cut) = self.0.0.world.cut.as_deref() else { return Ok(None) };
+        let Some(stands) = cut.standing(number(cx)).map_err(ActionError::retry)? else { return Ok(None) };
+        let removed = cut.remove(number(cx)).map_err(ActionError::retry)?;
+        Ok(Some(json!({ "cgroup": stands.terms.label, "removed": removed, "dropped": stands.dropped })))
+    }
+
+    /// What an earlier plan of this very effect has cut, and stands: its cgroup.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn remains(&self, cx: &ActionContext) -> Result<Option<String>, ActionError> {
+        let Some(cut) = self.0.0.world.cut.as_deref() else { return Ok(None) };
+        Ok(cut.standing(number(cx)).map_err(ActionError::retry)?.map(|stands| stands.terms.label))
+    }
+
+    /// The pods of this node that something cuts, whoever's order it is, by their uids.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn cut_off(&self) -> Result<BTreeSet<String>, ActionError> {
+        let now = boot_ns();
+        let all = self.0.cut()?.all().map_err(ActionError::retry)?;
+        let stands = all.into_iter().filter(|one| one.terms.until_ns > now);
+        Ok(stands.filter_map(|one| one.terms.label.split('/').find_map(pod_uid)).collect())
     }
 
     /// Makes it stand for so long from now: its order ends by the kernel's clock unless its lease holds it.

@@ -12,6 +12,7 @@ mod turns;
 
 use super::cgroup::Paths;
 use super::hands::{Hands, input};
+use super::pod;
 use super::stat::Stat;
 use crate::span::Span;
 use image::Opened;
@@ -306,6 +307,7 @@ impl Action for BlockExec {
             file: opened.file,
             needed: needed::why(world, &self.1, &opened),
             cgroup: cgroup.clone(),
+            pod: cgroup.as_ref().and_then(|path| pod::of_path(world, path)),
         };
         let label = match &cgroup {
             Some(cgroup) => format!("{} in {cgroup}", opened.path),

@@ -4,7 +4,8 @@
 //! touches the root of a hierarchy. Keeps true: a path that leads upwards (`..`) or that is deleted is no path.
 
 use super::identity::cannot;
-use super::stat::there;
+use super::pace::Pace;
+use super::stat::{Stat, there};
 use crate::world::{CgroupKind, CgroupRoot, HostWorld};
 use quell_model::ActionError;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,17 @@ impl Paths {
     /// Of the process with this number now.
     pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
         Ok(there(std::fs::read(world.of(pid, "cgroup")))?.map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))))
+    }
+
+    /// Of a process, by a thread of it that lives: one that has ended, its leader too, says until it is reaped where it ended.
+    pub(crate) fn of_living(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
+        for thread in there(std::fs::read_dir(world.of(pid, "task")))?.into_iter().flatten().flatten() {
+            let read = |file: &str| there(std::fs::read(thread.path().join(file)));
+            if read("stat")?.and_then(|bytes| Stat::parse(&bytes)).is_some_and(|stat| !stat.has_ended()) {
+                return Ok(read("cgroup")?.map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))));
+            }
+        }
+        Ok(None)
     }
 
     /// Of one `/proc/PID/cgroup`: lines of `ID:controllers:path`; the path itself may hold colons.
@@ -60,7 +72,7 @@ impl Paths {
 
     /// The two that can freeze, the more telling first: v2's, unless only the freezer's names a container. (On a hybrid
     /// machine a runtime may leave its containers in its own unit in v2: that one holds the runtime too.)
-    fn by_worth(&self) -> [(CgroupKind, Option<&str>); 2] {
+    pub(super) fn by_worth(&self) -> [(CgroupKind, Option<&str>); 2] {
         let v2 = (CgroupKind::V2, self.v2.as_deref());
         let v1 = (CgroupKind::V1Freezer, self.freezer.as_deref());
         let names =
@@ -183,6 +195,31 @@ impl Group {
         Ok(pids)
     }
 
+    /// The same, however many cgroups are below it.
+    ///
+    /// # Errors
+    /// They are too many, or cannot be read.
+    pub(crate) async fn pids_at(&self, pace: &mut Pace) -> Result<Vec<u32>, ActionError> {
+        let (mut pids, mut todo) = (Vec::new(), vec![(self.dir(), DEPTH)]);
+        let unread = |error: io::Error| cannot("read", &self.to_string(), &error);
+        let over = |over: super::pace::Over| {
+            over.of(&self.to_string(), "hold it still first: process.freeze with `scope: cgroup`")
+        };
+        while let Some((dir, depth)) = todo.pop() {
+            pace.step().await.map_err(over)?;
+            if !members(&dir, &mut pids).map_err(unread)? || depth == 0 {
+                continue;
+            }
+            for entry in there(std::fs::read_dir(&dir)).map_err(unread)?.into_iter().flatten().flatten() {
+                pace.step().await.map_err(over)?;
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    todo.push((entry.path(), depth - 1));
+                }
+            }
+        }
+        Ok(pids)
+    }
+
     /// Whether it is held still, by itself or from above. A cgroup that is gone holds nobody.
     pub(crate) fn is_frozen(&self) -> Result<bool, ActionError> {
         let read = |name: &str| there(std::fs::read_to_string(self.dir().join(name)));
@@ -239,17 +276,7 @@ impl std::fmt::Display for Group {
 }
 
 fn collect(dir: &Path, depth: usize, pids: &mut Vec<u32>) -> io::Result<()> {
-    let text = match there(std::fs::read_to_string(dir.join("cgroup.procs"))) {
-        Ok(text) => text.unwrap_or_default(),
-        // A threaded cgroup lists its processes in the domain above it only.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => String::new(),
-        // The cgroup went away while it was read.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    // 0 stands for a process outside of our pid namespace.
-    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|&pid| pid != 0));
-    if depth == 0 {
+    if !members(dir, pids)? || depth == 0 {
         return Ok(());
     }
     for entry in there(std::fs::read_dir(dir))?.into_iter().flatten().flatten() {
@@ -258,6 +285,21 @@ fn collect(dir: &Path, depth: usize, pids: &mut Vec<u32>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Who is in it, and not below; false where it went away.
+fn members(dir: &Path, pids: &mut Vec<u32>) -> io::Result<bool> {
+    let text = match there(std::fs::read_to_string(dir.join("cgroup.procs"))) {
+        Ok(text) => text.unwrap_or_default(),
+        // A threaded cgroup lists its processes in the domain above it only.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => String::new(),
+        // The cgroup went away while it was read.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // 0 stands for a process outside of our pid namespace.
+    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|&pid| pid != 0));
+    Ok(true)
 }
 
 #[cfg(test)]

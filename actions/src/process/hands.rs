@@ -103,7 +103,7 @@ impl Hands {
         if target.node != self.world.node {
             return Some(format!("it is on node `{}`", target.node));
         }
-        if let TargetFacts::Cgroup { path, needed } = &target.facts {
+        if let TargetFacts::Cgroup { path, needed, .. } = &target.facts {
             let own = || (path != "/").then(|| self.has_own(path)).flatten();
             let outside = || self.world.within.as_ref().and_then(|within| within.objection(target));
             return needed.clone().or_else(own).or_else(outside);

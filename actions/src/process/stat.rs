@@ -90,7 +90,12 @@ impl Stat {
 
     /// Whether all of it has ended: a zombie, and not a leader that left other threads running.
     pub(crate) fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+        self.has_ended() && self.threads <= 1
+    }
+
+    /// Whether this one thread has: of a process, its leader.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
     }
 
     /// For people: `python3 (4242)`.

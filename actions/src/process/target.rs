@@ -3,6 +3,7 @@
 //! Reads /proc once per process, as far as the sensor has not just told it; keeps nothing.
 
 use super::cgroup::Paths;
+use super::pod;
 use super::stat::{Stat, Status};
 use super::storage;
 use crate::text::{COMMAND_LINE_MOST, command_line, cut};
@@ -67,11 +68,14 @@ pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: R
     // What the sensor told a moment ago is as good as what /proc says now, and costs nothing.
     let seen = (relation == Relation::Named).then(|| world.just_seen(id)).flatten();
     let image = seen.as_ref().and_then(|seen| seen.image.clone()).or_else(|| image(world, stat.pid));
-    let (cgroup, unit) = match seen.as_ref().filter(|seen| seen.cgroup.is_some() && !world.units_apart) {
-        Some(seen) => (seen.cgroup.clone(), seen.unit.clone()),
+    let (cgroup, unit, pod) = match seen.as_ref().filter(|seen| seen.cgroup.is_some() && !world.units_apart) {
+        Some(seen) => {
+            let pod = seen.cgroup.as_ref().and_then(|path| pod::of_path(world, path));
+            (seen.cgroup.clone(), seen.unit.clone(), pod)
+        }
         None => {
             let paths = Paths::read(world, stat.pid).ok().flatten().unwrap_or_default();
-            (paths.path().map(str::to_owned), paths.unit())
+            (paths.path().map(str::to_owned), paths.unit(), paths.pod(world))
         }
     };
     let uid = match &seen {
@@ -95,6 +99,7 @@ pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: R
             kernel_thread: stat.kernel_thread,
             below_named: relation == Relation::Below,
             by_scope: relation == Relation::Scope,
+            pod,
         },
     }
 }

@@ -223,6 +223,7 @@ mod tests {
             doom: None,
             reflex: None,
             cut: None,
+            pods: None,
         };
         let named = Stat::read(&world, 20).unwrap().unwrap();
         let found = descendants(&world, &[named], false).unwrap();

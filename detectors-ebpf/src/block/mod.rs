@@ -23,6 +23,7 @@ mod words;
 pub use ledger::Fired;
 pub use left::{fired, pinned};
 pub(crate) use scope::mounted;
+pub(crate) use trial::DUMMY;
 pub use words::{Fate, Firing};
 
 use crate::error::SensorError;

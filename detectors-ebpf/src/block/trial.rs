@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The reflex's own entries have this number.
 pub(super) const OWN: u64 = 0;
+/// What a dummy's file is called, which is in memory alone.
+pub(crate) const DUMMY: &str = "quell-dummy";
 /// What the dummy ends with when it is let.
 const LET: i32 = 7;
 /// Longer than any machine takes; the entry goes with the trial.
@@ -55,7 +57,7 @@ fn program() -> Vec<u8> {
 }
 
 fn dummy() -> Result<File, String> {
-    let made = rustix::fs::memfd_create(c"quell-dummy", rustix::fs::MemfdFlags::CLOEXEC);
+    let made = rustix::fs::memfd_create(DUMMY, rustix::fs::MemfdFlags::CLOEXEC);
     let mut file = File::from(made.map_err(|e| format!("no file in memory: {e}"))?);
     file.write_all(&program()).map_err(|e| format!("no file in memory: {e}"))?;
     Ok(file)
@@ -91,14 +93,8 @@ impl KernelReflex {
         let (struck, sibling) = (sealed(dummy()?)?, sealed(dummy()?)?);
         let spot = Spot { image: self.image(struck.as_fd())?, around: Around::Host };
         let until_ns = super::now() + LASTING_NS;
-        let terms = Terms {
-            id: OWN,
-            label: "quell-dummy".into(),
-            owner: String::new(),
-            until_ns,
-            most: 8,
-            within_ns: LASTING_NS,
-        };
+        let terms =
+            Terms { id: OWN, label: DUMMY.into(), owner: String::new(), until_ns, most: 8, within_ns: LASTING_NS };
         self.enter(&spot, &terms, Some(struck.as_fd()))?;
         let ended = start(&struck);
         let removed = self.remove(&spot);

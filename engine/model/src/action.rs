@@ -6,6 +6,7 @@
 use crate::Json;
 use crate::guard::Admitted;
 use crate::ids::{Name, RunId};
+use crate::pods::InPod;
 use crate::process::ProcessId;
 use crate::record::Part;
 use crate::secret::Secrets;
@@ -105,6 +106,9 @@ pub enum TargetFacts {
         below_named: bool,
         /// Also found through the scope only (same session, cgroup or container).
         by_scope: bool,
+        /// The pod that it is of, where its cgroup names one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<InPod>,
     },
     /// An executable file that is kept from starting.
     Image {
@@ -116,6 +120,9 @@ pub enum TargetFacts {
         cgroup: Option<String>,
         /// Why the machine cannot do without it, if it cannot.
         needed: Option<String>,
+        /// The pod that this cgroup is of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<InPod>,
     },
     /// A cgroup whose network is cut.
     Cgroup {
@@ -123,6 +130,9 @@ pub enum TargetFacts {
         path: String,
         /// Why the machine cannot do without it, if it cannot.
         needed: Option<String>,
+        /// The pod that it is of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pod: Option<InPod>,
     },
     /// An identity of a cloud or a cluster, or a credential of one.
     Identity {
@@ -189,12 +199,23 @@ pub struct Target {
     pub facts: TargetFacts,
 }
 
+impl TargetFacts {
+    /// The pod that a process, a cgroup, or the place of an image is of, where a cgroup names one.
+    #[must_use]
+    pub fn pod(&self) -> Option<&InPod> {
+        match self {
+            Self::Process { pod, .. } | Self::Image { pod, .. } | Self::Cgroup { pod, .. } => pod.as_ref(),
+            Self::Identity { .. } | Self::Object { .. } | Self::Other => None,
+        }
+    }
+}
+
 impl Target {
     /// Its label, and by what else a person judges it: `python3 (4242): /usr/bin/python3, uid 33, unit nginx.service`.
     #[must_use]
     pub fn told(&self) -> String {
         let facts: Vec<String> = match &self.facts {
-            TargetFacts::Process { image, cgroup, unit, uid, below_named, by_scope, .. } => {
+            TargetFacts::Process { image, cgroup, unit, uid, below_named, by_scope, pod, .. } => {
                 let place = unit.as_ref().map(|unit| format!("unit {unit}"));
                 let place = place.or_else(|| cgroup.as_ref().map(|path| format!("cgroup {path}")));
                 let how = match (below_named, by_scope) {
@@ -202,15 +223,17 @@ impl Target {
                     (false, true) => Some("in the same scope"),
                     (false, false) => None,
                 };
-                let all = [image.clone(), Some(format!("uid {uid}")), place, how.map(str::to_owned)];
+                let pod = pod.as_ref().map(|pod| format!("pod {pod}"));
+                let all = [image.clone(), Some(format!("uid {uid}")), pod, place, how.map(str::to_owned)];
                 all.into_iter().flatten().collect()
             }
             TargetFacts::Image { cgroup, needed, .. } => {
                 let place = cgroup.as_ref().map_or("on the whole host".to_owned(), |path| format!("in cgroup {path}"));
                 std::iter::once(place).chain(needed.clone()).collect()
             }
-            TargetFacts::Cgroup { path, needed } => {
-                std::iter::once(format!("cgroup {path}")).chain(needed.clone()).collect()
+            TargetFacts::Cgroup { path, needed, pod } => {
+                let pod = pod.as_ref().map(|pod| format!("pod {pod}"));
+                std::iter::once(format!("cgroup {path}")).chain(pod).chain(needed.clone()).collect()
             }
             TargetFacts::Identity { provider, account, .. } => {
                 std::iter::once(provider.to_string()).chain(account.clone()).collect()
@@ -502,6 +525,7 @@ mod tests {
             kernel_thread: false,
             below_named,
             by_scope,
+            pod: None,
         };
         let told = |facts| {
             let (node, kind, label) = ("n".into(), "process".into(), "bash (41)".to_owned());

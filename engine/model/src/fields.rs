@@ -101,6 +101,15 @@ const RECORD: &[&str] = &[
     "cloud.principal",
     "cloud.action",
     "cloud.source_ip",
+    // Of Kubernetes: as whom it was done, where that is somebody else; what it was done to, by its name.
+    "cloud.acts_as",
+    "cloud.object",
+    // The path that a node, a pod or a service was asked for through the API server.
+    "cloud.path",
+    // The node's directories that are to be mounted, each without what leads nowhere.
+    "cloud.host_paths",
+    // True where what was asked and answered was left out of the record, for its size.
+    "cloud.truncated",
     // The pod whose service account's token it was done with.
     "cloud.pod.namespace",
     "cloud.pod.name",

@@ -60,7 +60,7 @@ pub use mode::Mode;
 pub use origin::Origin;
 pub use outcome::Outcome;
 pub use people::{Approvers, People, Person};
-pub use pods::{Pod, PodContainer, Pods, PodsView};
+pub use pods::{InPod, Pod, PodContainer, PodPlace, Pods, PodsView};
 pub use process::{BootId, ProcessId, TICK_NS};
 pub use record::{Body, Kind, NewRecord, Record};
 pub use reflex::{Around, Image, Reflex, Spot, Standing, Terms, reflex_id};

@@ -36,6 +36,14 @@ pub struct Expression {
     pub span: Span,
 }
 
+impl Expression {
+    /// Whether it looks at the pod of the event.
+    #[must_use]
+    pub fn asks_for_a_pod(&self) -> bool {
+        self.text.contains("event.pod")
+    }
+}
+
 /// A playbook.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Playbook {
@@ -85,6 +93,15 @@ pub struct Trigger {
     /// At which moments of incidents; empty: at none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub incident: Vec<IncidentMoment>,
+}
+
+impl Trigger {
+    /// Whether nothing starts it before its condition has looked at the event's pod.
+    #[must_use]
+    pub fn asks_for_a_pod(&self) -> bool {
+        let by_detections_alone = self.schedule.is_none() && self.incident.is_empty();
+        by_detections_alone && self.condition.as_ref().is_some_and(Expression::asks_for_a_pod)
+    }
 }
 
 /// Any of the rules or tags, at this level or above.

@@ -5,10 +5,13 @@
 //! what was true a moment ago. A pod is found by its uid, by the uid that its cgroup bears where that is another one, and by its containers.
 
 use crate::ids::Name;
+use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use utoipa::ToSchema;
 
 /// One container of a pod.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -73,10 +76,45 @@ impl Pod {
     }
 }
 
-#[derive(Debug, Default)]
+/// The pod that a process or a cgroup is of, as the cgroup names it, and what is known of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct InPod {
+    /// What the cgroup calls it: its uid, or of a static pod the hash of its manifest.
+    pub uid: String,
+    /// Its namespace; none: nobody could say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
+    /// Its name, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+}
+
+/// `shop/web-1`, or `with the uid 1b2c…`.
+impl fmt::Display for InPod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => write!(f, "{namespace}/{name}"),
+            _ => write!(f, "with the uid {}", self.uid),
+        }
+    }
+}
+
+/// Where a pod lives, as this node's own files say it: less than a cluster tells, and there without one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PodPlace {
+    /// What its cgroup calls it.
+    pub uid: Arc<str>,
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Known {
     by_uid: HashMap<Arc<str>, Arc<Pod>>,
     by_container: HashMap<Arc<str>, Arc<Pod>>,
+    places: HashMap<Arc<str>, Arc<PodPlace>>,
 }
 
 impl Known {
@@ -90,7 +128,10 @@ impl Known {
 #[derive(Debug)]
 pub struct Pods {
     cluster: Name,
-    known: RwLock<Arc<Known>>,
+    /// The same twice: one is to be had while the other is put anew.
+    known: [RwLock<Arc<Known>>; 2],
+    /// One puts them anew at a time.
+    writing: Mutex<()>,
     /// Grows with each state of the table.
     state: AtomicU64,
 }
@@ -99,7 +140,7 @@ impl Pods {
     /// One that knows nothing yet.
     #[must_use]
     pub fn new(cluster: Name) -> Self {
-        Self { cluster, known: RwLock::default(), state: AtomicU64::new(0) }
+        Self { cluster, known: Default::default(), writing: Mutex::default(), state: AtomicU64::new(0) }
     }
 
     /// What the cluster is called.
@@ -110,7 +151,8 @@ impl Pods {
 
     /// These are all that are known from now on. Of two with one container the later one has it; a uid is always its own pod's.
     pub fn replace<'p>(&self, pods: impl Iterator<Item = &'p Arc<Pod>>) {
-        let mut all = Known::default();
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Known { places: self.now().places.clone(), ..Known::default() };
         let mut fixed = Vec::new();
         for pod in pods {
             all.by_uid.insert(Arc::clone(&pod.uid), Arc::clone(pod));
@@ -122,27 +164,72 @@ impl Pods {
         for (uid, pod) in fixed {
             all.by_uid.entry(Arc::clone(uid)).or_insert_with(|| Arc::clone(pod));
         }
-        let all = Arc::new(all);
-        let before = std::mem::replace(&mut *self.known.write().unwrap_or_else(PoisonError::into_inner), all);
-        self.state.fetch_add(1, Ordering::Release);
-        // Whole tables are taken apart without the lock.
-        drop(before);
+        self.put(all);
     }
 
-    /// The pod with this uid. May wait for a writer: not for the sensor's thread, which has a [`PodsView`].
+    /// This node's own files say where these live, and of no others.
+    pub fn note_places(&self, places: impl Iterator<Item = PodPlace>) {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = places.map(|place| (Arc::clone(&place.uid), Arc::new(place))).collect();
+        self.put(Known { places, ..Known::clone(&self.now()) });
+    }
+
+    /// Whoever calls it writes alone.
+    fn put(&self, all: Known) {
+        let all = Arc::new(all);
+        for known in &self.known {
+            let before =
+                std::mem::replace(&mut *known.write().unwrap_or_else(PoisonError::into_inner), Arc::clone(&all));
+            // Whole tables are taken apart without the lock.
+            drop(before);
+        }
+        self.state.fetch_add(1, Ordering::Release);
+    }
+
+    /// What is known. Waits for nobody: a writer has one of the two at a time.
+    fn now(&self) -> Arc<Known> {
+        let free = self.known.iter().find_map(|known| match known.try_read() {
+            Ok(known) => Some(Arc::clone(&known)),
+            Err(TryLockError::Poisoned(known)) => Some(Arc::clone(&known.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        free.unwrap_or_else(|| Arc::clone(&self.known[0].read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// The pod with this uid. On the sensor's thread a [`PodsView`] is cheaper.
     #[must_use]
     pub fn by_uid(&self, uid: &str) -> Option<Arc<Pod>> {
-        let known = Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner));
-        known.find(Some(uid), None).cloned()
+        self.now().find(Some(uid), None).cloned()
     }
 
-    /// How many uids are known.
+    /// The pod that a cgroup is of which bears this uid, or the id of this container, and where it lives, as far as the cluster or this
+    /// node's own files have told it; of an id that is nobody's `None`. Waits for nobody.
+    #[must_use]
+    pub fn place(&self, uid: Option<&str>, container: Option<&str>) -> Option<InPod> {
+        let known = self.now();
+        let told = |uid: &str, namespace: &Name, name: &Name| InPod {
+            uid: uid.to_owned(),
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+        };
+        let place = uid.and_then(|uid| known.places.get(uid));
+        let pod = known.find(uid, container);
+        match (pod, place) {
+            // That it is static a pod says of itself; the kubelet knows.
+            (Some(pod), Some(place)) if uid != Some(&*pod.uid) => Some(told(&place.uid, &place.namespace, &place.name)),
+            (Some(pod), _) => Some(told(uid.unwrap_or(&pod.uid), &pod.namespace, &pod.name)),
+            (None, Some(place)) => Some(told(&place.uid, &place.namespace, &place.name)),
+            (None, None) => uid.map(|uid| InPod { uid: uid.to_owned(), namespace: None, name: None }),
+        }
+    }
+
+    /// How many uids the cluster has told of.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).by_uid.len()
+        self.now().by_uid.len()
     }
 
-    /// Whether nothing is known.
+    /// Whether it has told of none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -174,11 +261,8 @@ impl PodsView {
     #[must_use]
     pub fn find(&self, uid: Option<&str>, container: Option<&str>) -> Option<Arc<Pod>> {
         let state = self.of.state.load(Ordering::Acquire);
-        if state != self.state.get()
-            // Whoever writes just now may have been held up: what was known before is right still.
-            && let Ok(known) = self.of.known.try_read()
-        {
-            *self.known.borrow_mut() = Arc::clone(&known);
+        if state != self.state.get() {
+            *self.known.borrow_mut() = self.of.now();
             self.state.set(state);
         }
         self.known.borrow().find(uid, container).cloned()
@@ -236,12 +320,40 @@ mod tests {
         let view = PodsView::new(Arc::clone(&pods));
         pods.replace([pod("u1", "c1", 1)].iter());
         assert!(view.find(Some("u1"), None).is_some());
-        // A writer that was held up in the midst of it, after it had said that there is something new.
-        let held = pods.known.write().unwrap();
-        pods.state.fetch_add(1, Ordering::Release);
-        assert_eq!(view.find(Some("u1"), None).map(|pod| pod.version), Some(1), "what was known before");
-        drop(held);
+        // A writer that was held up in the midst of it, at either of the two.
+        for place in &pods.known {
+            let held = place.write().unwrap();
+            pods.state.fetch_add(1, Ordering::Release);
+            assert_eq!(view.find(Some("u1"), None).map(|pod| pod.version), Some(1), "what was known before");
+            assert!(pods.place(Some("u1"), None).unwrap().namespace.is_some());
+            drop(held);
+        }
         pods.replace([pod("u1", "c1", 2)].iter());
         assert_eq!(view.find(Some("u1"), None).map(|pod| pod.version), Some(2));
+    }
+
+    #[test]
+    fn where_a_pod_lives_the_node_itself_says_until_the_cluster_does() {
+        let pods = Pods::new("kubernetes".into());
+        let lives = |uid: Option<&str>, container: Option<&str>| pods.place(uid, container).map(|one| one.to_string());
+        assert_eq!(lives(Some("u1"), None).as_deref(), Some("with the uid u1"));
+        assert_eq!(lives(None, Some("c1")), None, "a container that is no pod's, as far as anybody knows");
+        let place = |uid: &str, namespace: &str, name: &str| PodPlace {
+            uid: uid.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        let noted = || [place("u1", "old", "web-0"), place("hash", "kube-system", "etcd"), place("u3", "pay", "db")];
+        pods.note_places(noted().into_iter());
+        assert_eq!(lives(Some("u1"), None).as_deref(), Some("old/web-0"));
+        // Somebody who says of their pod that it is the static one.
+        let mut forged = Pod::clone(&pod("u9", "c9", 2));
+        forged.cgroup_uid = Some("hash".into());
+        pods.replace([pod("u1", "c1", 1), Arc::new(forged)].iter());
+        assert_eq!(lives(Some("u1"), None).as_deref(), Some("shop/web-1"), "the cluster's word counts more");
+        assert_eq!(lives(None, Some("c1")).as_deref(), Some("shop/web-1"));
+        assert_eq!(lives(Some("hash"), None).as_deref(), Some("kube-system/etcd"));
+        assert_eq!(lives(Some("u3"), None).as_deref(), Some("pay/db"), "what was noted stays");
+        assert_eq!((lives(Some("u4"), None).as_deref(), pods.len()), (Some("with the uid u4"), 3));
     }
 }

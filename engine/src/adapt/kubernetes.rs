@@ -2,16 +2,21 @@
 //!
 //! Fields stay under the names of `audit.k8s.io/v1` (kubernetes.io, "kube-apiserver Audit Configuration"), dotted for
 //! nesting. Each stage of a request is an event of its own. Some of SigmaHQ's rules say `apiGroup` for
-//! `objectRef.apiGroup`: it stands under both names. Says also to which pod something was done, and of which pod the token was that
-//! it was done with.
+//! `objectRef.apiGroup`: it stands under both names. Says also to which pod something was done, of which pod the token was that
+//! it was done with, and what rules would have to search for: the node's directories that are mounted, the path behind a `proxy`.
 //!
-//! Keeps true: an event's id is of all that the record says. `auditID` alone is no id: an API server takes it from the header
+//! Keeps true: it is about who was authenticated, whomever they act as. An event's id is of all that the record says. `auditID` alone is no id: an API server takes it from the header
 //! `Audit-ID` of whoever asks, and who gives two requests the same would hide the second behind the first.
 
+mod host_paths;
+mod proxied;
+
+use super::cut::MARK;
 use super::reader::Wrong;
 use super::record::{Foreign, id_of, logsource, principal, text};
 use jiff::Timestamp;
-use quell_model::{EventId, Json, Name, OwnedEvent};
+use proxied::Proxied;
+use quell_model::{EventId, Hash, Json, Name, OwnedEvent};
 use serde_json::json;
 
 type Record = serde_json::Map<String, Json>;
@@ -19,8 +24,8 @@ type Record = serde_json::Map<String, Json>;
 /// What an API server writes beside a user whose token belongs to a pod (since 1.30 always for the tokens of pods).
 const TOKEN_POD: &str = "authentication.kubernetes.io/pod-";
 
-/// Reads one audit event.
-pub(super) fn read(mut record: Record) -> Result<OwnedEvent, Wrong> {
+/// Reads one audit event. Of one that is cut short, `whole` is the sum of all that it said.
+pub(super) fn read(mut record: Record, whole: Option<Hash>) -> Result<OwnedEvent, Wrong> {
     let time = ["stageTimestamp", "requestReceivedTimestamp", "timestamp"].iter().find_map(|key| text(&record, key));
     let Some(time) = time else {
         return Err(Wrong::new("is no Kubernetes audit event: it has no `stageTimestamp`"));
@@ -29,8 +34,7 @@ pub(super) fn read(mut record: Record) -> Result<OwnedEvent, Wrong> {
         .parse()
         .map_err(|_| Wrong::new(format!("has a time that is none: `{time}`")).expected("2026-01-31T12:00:00Z"))?;
     let node = Name::from(text(&record, "clusterName").unwrap_or("kubernetes"));
-    let who =
-        text(&record, "impersonatedUser.username").or_else(|| text(&record, "user.username")).unwrap_or("unknown");
+    let who = text(&record, "user.username").unwrap_or("unknown");
     let (subject, entity) = principal(who, &node);
     let verb = text(&record, "verb").unwrap_or_default();
     let action = match (text(&record, "objectRef.resource"), text(&record, "objectRef.subresource")) {
@@ -40,15 +44,23 @@ pub(super) fn read(mut record: Record) -> Result<OwnedEvent, Wrong> {
     };
     // The last is the other end of the connection, which the server saw itself; those before it are what headers of whoever asks say.
     let address = record.get("sourceIPs").and_then(Json::as_array).and_then(|list| list.last()?.as_str());
+    let proxied = Proxied::of(&record);
+    let asked = record.get("requestObject");
     let own = json!({
         "actor": text(&record, "user.username"),
         "cloud": {
-            "account": node, "principal": who, "action": action.trim(), "source_ip": address,
-            "pod": token_pod(&record, who),
+            "account": node, "principal": who, "acts_as": text(&record, "impersonatedUser.username"),
+            "action": action.trim(), "object": name(&record), "source_ip": address, "pod": token_pod(&record, who),
+            "path": proxied.as_ref().map(Proxied::path),
+            "host_paths": asked.map(host_paths::of).filter(|paths| !paths.is_empty()),
+            "truncated": is_truncated(&record),
         },
-        "pod": pod(&record),
+        "pod": pod(&record).or_else(|| proxied.as_ref()?.pod()),
     });
-    let sum = id_of("kubernetes", &Json::Object(record.clone()).to_string());
+    let sum = match whole {
+        Some(whole) => whole.short(32).into(),
+        None => id_of("kubernetes", &serde_json::to_string(&record).unwrap_or_default()),
+    };
     let id: EventId = match (text(&record, "auditID"), text(&record, "stage")) {
         (Some(id), Some(stage)) => format!("{id}/{stage}/{sum}").into(),
         (Some(id), None) => format!("{id}/{sum}").into(),
@@ -60,6 +72,21 @@ pub(super) fn read(mut record: Record) -> Result<OwnedEvent, Wrong> {
     let Json::Object(own) = own else { return Err(Wrong::new("is no record")) };
     let logsource = logsource(Some("application"), Some("kubernetes"), Some("audit"));
     Ok(Foreign { id, source: "kubernetes", node, at, logsource, subject, entity, own }.event(record))
+}
+
+/// Whether what was asked and answered was left out, for its size.
+fn is_truncated(record: &Record) -> bool {
+    record.get("annotations").and_then(|all| all.get(MARK)).is_some_and(|mark| mark == "true")
+}
+
+/// What it was done to. Where the server made the name (`generateName`), only the answer has it.
+fn name(record: &Record) -> Option<&str> {
+    let answered =
+        record.get("responseObject").filter(|object| object.get("kind").is_some_and(|kind| kind != "Status"));
+    text(record, "objectRef.name").or_else(|| {
+        let name = answered?.get("metadata")?.get("name")?.as_str()?;
+        (!name.is_empty()).then_some(name)
+    })
 }
 
 /// The one pod that was asked about. Its name may be the server's own (`generateName`), and then only the answer has it.
@@ -100,15 +127,11 @@ fn uid(record: &Record) -> Option<Json> {
     of_answer.or_else(|| text(record, "objectRef.uid").filter(|_| !is_made).map(Json::from))
 }
 
-/// The pod whose token it was done with, as far as the token says. Of somebody who acts as another nothing is known of the
-/// other's.
+/// The pod whose token it was done with, as far as the token says.
 fn token_pod(record: &Record, who: &str) -> Option<Json> {
     let user = record.get("user")?;
     // system:serviceaccount:NAMESPACE:NAME; a pod's token is of the pod's namespace.
     let namespace = who.strip_prefix("system:serviceaccount:")?.split(':').next()?;
-    if user.get("username").and_then(Json::as_str) != Some(who) {
-        return None;
-    }
     let extra = |key: &str| user.get("extra")?.get(format!("{TOKEN_POD}{key}"))?.get(0)?.as_str();
     Some(json!({ "namespace": namespace, "name": extra("name")?, "uid": extra("uid") }))
 }

@@ -36,6 +36,8 @@ pub(super) struct Pieces<R> {
     growing: bool,
     /// Bytes that were taken from the input, those of `again` included.
     taken: u64,
+    /// What came last of an input that still grows was a line that is far too long, and has no end yet.
+    within: bool,
 }
 
 enum Line {
@@ -55,7 +57,7 @@ impl Line {
 
 impl<R: BufRead> Pieces<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: 0, again: VecDeque::new(), growing: false, taken: 0 }
+        Self { input, line: 0, again: VecDeque::new(), growing: false, taken: 0, within: false }
     }
 
     /// The pieces of an input that still grows, after `line` lines that were read before.
@@ -66,6 +68,11 @@ impl<R: BufRead> Pieces<R> {
     /// How many lines were read.
     pub(super) fn line(&self) -> u32 {
         self.line
+    }
+
+    /// Whether the input ended within a line that was given up.
+    pub(super) fn is_within(&self) -> bool {
+        self.within
     }
 
     /// Where the last piece ended, in bytes from the beginning of the input.
@@ -155,25 +162,26 @@ impl<R: BufRead> Pieces<R> {
         if read as u64 == most && !line.ends_with(b"\n") {
             line.truncate(KEPT);
             line.shrink_to_fit();
-            let skipped = self.skip_line()?;
+            let (skipped, ended) = self.skip_line()?;
             self.taken += skipped;
+            self.within = !ended;
             return Ok(Some((self.line, Line::TooLong(line, most + skipped))));
         }
         Ok(Some((self.line, Line::Whole(line))))
     }
 
-    fn skip_line(&mut self) -> io::Result<u64> {
+    /// How much was left of the line, and whether its end was there.
+    fn skip_line(&mut self) -> io::Result<(u64, bool)> {
         let mut skipped = 0;
         loop {
             let available = self.input.fill_buf()?;
-            let (used, done) = match available.iter().position(|byte| *byte == b'\n') {
-                Some(at) => (at + 1, true),
-                None => (available.len(), available.is_empty()),
-            };
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let used = end.map_or(available.len(), |end| end + 1);
+            let is_over = end.is_some() || available.is_empty();
             self.input.consume(used);
             skipped += used as u64;
-            if done {
-                return Ok(skipped);
+            if is_over {
+                return Ok((skipped, end.is_some()));
             }
         }
     }

@@ -6,6 +6,8 @@
 
 mod auditd;
 mod cloudtrail;
+mod cut;
+mod items;
 mod kubernetes;
 mod lines;
 mod plain;
@@ -13,6 +15,7 @@ mod reader;
 mod record;
 mod recorded;
 mod recording;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +23,7 @@ mod tests;
 pub use lines::{LARGEST_DOCUMENT, LARGEST_EVENT};
 pub use reader::{Events, Unreadable, brought, read, unpacked};
 pub(crate) use reader::{GZIP, read_part};
+pub use weight::weight;
 
 use quell_model::Json;
 use std::fmt;

@@ -1,11 +1,14 @@
 //! An input → events, whatever its format; what cannot be read is given back and counted.
 
+use super::items::{self, Items};
 use super::lines::{LARGEST_EVENT, Piece, Pieces};
 use super::recorded::Recorded;
-use super::{Format, auditd, cloudtrail, kubernetes, plain, recording};
+use super::weight::{HEAVIEST_EVENT, weight};
+use super::{Format, auditd, cloudtrail, cut, kubernetes, plain, recording};
 use crate::recorder;
 use flate2::bufread::MultiGzDecoder;
-use quell_model::{Json, Mistake, OwnedEvent, Span};
+use quell_model::{Hash, Json, Mistake, OwnedEvent, Span};
+use serde::de::IgnoredAny;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,6 +24,8 @@ pub struct Unreadable {
 
 /// How much of a line a mistake quotes.
 const QUOTED: usize = 200;
+/// However it is made, a record of so many bytes is not too heavy.
+const LIGHT: usize = 64 * 1024;
 
 /// Reads events. Without a format each record is taken for what it looks like, so that formats may be mixed. Blank
 /// lines are skipped, gzip is unpacked. After an error of the input itself the iteration ends.
@@ -48,30 +53,39 @@ pub(crate) struct Part {
     pub(crate) rest: Vec<u8>,
     /// How many lines of the file came before the rest.
     pub(crate) lines: u32,
+    /// It ended within a line that is far too long: what comes next, up to the line's end, belongs to that.
+    pub(crate) within: bool,
 }
 
-/// Reads a part of a file that still grows, `lines` lines of which were read before.
-pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines: u32) -> Part {
-    let mut events = Events::over(format, file, Pieces::growing(Box::new(part) as Input<'_>, lines));
+/// Reads a part of a file that still grows, `lines` lines of which were read before; `within` the last of which it begins, if
+/// that is far too long.
+pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], (lines, within): (u32, bool)) -> Part {
+    let skipped = match part.iter().position(|byte| *byte == b'\n') {
+        _ if !within => 0,
+        Some(end) => end + 1,
+        None => return Part { read: Vec::new(), rest: Vec::new(), lines, within },
+    };
+    let mut events = Events::over(format, file, Pieces::growing(Box::new(&part[skipped..]) as Input<'_>, lines));
     let (mut read, mut began) = (Vec::new(), 0);
     loop {
-        let before = if events.pending.is_empty() { events.pieces.offset() } else { began };
+        let before = if events.is_between() { events.pieces.offset() } else { began };
         let Some(event) = events.next() else { break };
         began = before;
         // What is one piece is done with its last record.
-        let done = if events.pending.is_empty() { events.pieces.offset() } else { began };
-        read.push((event, done));
+        let done = if events.is_between() { events.pieces.offset() } else { began };
+        read.push((event, skipped as u64 + done));
     }
+    let within = events.pieces.is_within();
     let (lines, rest) = match events.rest {
         Some((line, rest)) => (line.saturating_sub(1), rest),
         None => (events.pieces.line(), Vec::new()),
     };
-    Part { read, rest, lines }
+    Part { read, rest, lines, within }
 }
 
-/// Reads what somebody brought: bytes that are whole, and not packed. `name` is what mistakes are said to be in.
-pub fn brought(format: Format, name: &str, body: &[u8]) -> Vec<Result<OwnedEvent, Unreadable>> {
-    Events::over(Some(format), Path::new(name), Pieces::new(Box::new(body) as Input<'_>)).collect()
+/// Reads what somebody brought, an event at a time: bytes that are whole, and not packed. `name` is what mistakes are said to be in.
+pub fn brought<'b>(format: Format, name: &str, body: &'b [u8]) -> Events<'b> {
+    Events::over(Some(format), Path::new(name), Pieces::new(Box::new(body) as Input<'b>))
 }
 
 /// Unpacks gzip of at most so many bytes.
@@ -90,6 +104,8 @@ pub struct Events<'r> {
     file: PathBuf,
     pieces: Pieces<Input<'r>>,
     pending: VecDeque<Result<OwnedEvent, Unreadable>>,
+    /// The rest of a document of many records.
+    items: Option<Items>,
     unreadable: u64,
     ended: bool,
     /// Of an input that still grows: what is not finished, and its line.
@@ -118,8 +134,8 @@ impl Wrong {
 
 impl<'r> Events<'r> {
     fn over(format: Option<Format>, file: &Path, pieces: Pieces<Input<'r>>) -> Self {
-        let (pending, unreadable, ended, rest, recorded) = (VecDeque::new(), 0, false, None, None);
-        Self { format, file: file.to_owned(), pieces, pending, unreadable, ended, rest, recorded }
+        let (pending, items, unreadable, ended, rest, recorded) = (VecDeque::new(), None, 0, false, None, None);
+        Self { format, file: file.to_owned(), pieces, pending, items, unreadable, ended, rest, recorded }
     }
 
     /// How many lines or records could not be read so far.
@@ -146,59 +162,65 @@ impl<'r> Events<'r> {
                     Err(wrong) => self.wrong(line, raw, wrong),
                 }
             }
-            Piece::Json(line, raw) => match serde_json::from_slice::<Json>(&raw) {
-                Ok(value) => self.value(line, raw, value),
-                Err(error) => self.wrong(line, raw, Wrong::new(format!("is no JSON: {}", without_place(&error)))),
+            Piece::Json(line, raw) => match items::list_of(&raw) {
+                None => match self.record(&raw) {
+                    Ok(event) => self.pending.push_back(Ok(event)),
+                    Err(wrong) => self.wrong(line, raw, wrong),
+                },
+                Some(list) => match serde_json::from_slice::<IgnoredAny>(&raw) {
+                    Ok(_) => self.items = Items::of(line, raw, list),
+                    Err(error) => self.wrong(line, raw, no_json(&error)),
+                },
             },
         }
     }
 
-    fn value(&mut self, line: u32, raw: Vec<u8>, value: Json) {
-        match value {
-            Json::Array(records) => self.records(line, records),
-            Json::Object(mut object) => {
-                for list in ["Records", "items"] {
-                    let listed = object.get(list).is_some_and(Json::is_array)
-                        && (list == "Records" || object.get("kind").is_some_and(|kind| kind == "EventList"));
-                    if listed && let Some(Json::Array(records)) = object.remove(list) {
-                        return self.records(line, records);
-                    }
-                }
-                if raw.len() > LARGEST_EVENT {
-                    return self.wrong(line, raw, too_large());
-                }
-                match self.record(object) {
-                    Ok(event) => self.pending.push_back(Ok(event)),
-                    Err(wrong) => self.wrong(line, raw, wrong),
-                }
-            }
-            _ => self.wrong(line, raw, Wrong::new("is no record")),
-        }
-    }
-
-    fn records(&mut self, line: u32, records: Vec<Json>) {
-        for (at, record) in records.into_iter().enumerate() {
-            let read = match record {
-                Json::Object(object) => self.record(object.clone()).map_err(|wrong| (wrong, Json::Object(object))),
-                other => Err((Wrong::new("is no record"), other)),
-            };
-            match read {
+    /// The next record of a document.
+    fn item(&mut self, mut items: Items) {
+        if let Some(item) = items.next() {
+            let raw = items.bytes(&item);
+            match self.record(raw) {
                 Ok(event) => self.pending.push_back(Ok(event)),
-                Err((wrong, record)) => {
-                    let what = format!("record {} {}", at + 1, wrong.what);
-                    self.wrong(line, record.to_string().into_bytes(), Wrong { what, ..wrong });
+                Err(wrong) => {
+                    let what = format!("record {} {}", item.number, wrong.what);
+                    self.wrong(items.line, raw.to_vec(), Wrong { what, ..wrong });
                 }
             }
+            self.items = (!items.is_over()).then_some(items);
         }
     }
 
-    fn record(&self, object: serde_json::Map<String, Json>) -> Result<OwnedEvent, Wrong> {
+    /// Whether what was begun is done with.
+    fn is_between(&self) -> bool {
+        self.pending.is_empty() && self.items.is_none()
+    }
+
+    fn record(&self, raw: &[u8]) -> Result<OwnedEvent, Wrong> {
+        if raw.len() > LARGEST_EVENT || (raw.len() > LIGHT && weight(raw) > HEAVIEST_EVENT) {
+            return self.cut(raw);
+        }
+        let object = match serde_json::from_slice::<Json>(raw) {
+            Ok(Json::Object(object)) => object,
+            Ok(_) => return Err(Wrong::new("is no record")),
+            Err(error) => return Err(no_json(&error)),
+        };
         match self.format.unwrap_or_else(|| Format::of(&object)) {
             Format::Recording => recording::read(object),
             Format::CloudTrail => cloudtrail::read(object),
-            Format::KubernetesAudit => kubernetes::read(object),
+            Format::KubernetesAudit => kubernetes::read(object, None),
             Format::Auditd => Err(Wrong::new("is JSON, and no line of auditd's log")),
             Format::Plain => plain::read(object),
+        }
+    }
+
+    /// Of what is too large, that which says who did what.
+    fn cut(&self, raw: &[u8]) -> Result<OwnedEvent, Wrong> {
+        let is_audit = |record: &serde_json::Map<String, Json>| {
+            self.format.unwrap_or_else(|| Format::of(record)) == Format::KubernetesAudit
+        };
+        match cut::cut(raw).filter(is_audit) {
+            Some(record) => kubernetes::read(record, Some(Hash::of(raw))),
+            None => Err(too_large()),
         }
     }
 
@@ -220,6 +242,10 @@ impl Iterator for Events<'_> {
         loop {
             if let Some(read) = self.pending.pop_front() {
                 return Some(read);
+            }
+            if let Some(items) = self.items.take() {
+                self.item(items);
+                continue;
             }
             if self.ended {
                 return None;
@@ -249,6 +275,10 @@ impl Iterator for Events<'_> {
 
 fn too_large() -> Wrong {
     Wrong::new(format!("is larger than {} MiB", LARGEST_EVENT / 1024 / 1024)).expected("one event")
+}
+
+fn no_json(error: &serde_json::Error) -> Wrong {
+    Wrong::new(format!("is no JSON: {}", without_place(error)))
 }
 
 /// serde_json counts lines from the beginning of the value; the place is ours to say.

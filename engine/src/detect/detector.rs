@@ -12,6 +12,7 @@ use super::auditd::{Clothed, records};
 use super::correlate::{BYTES_CARRIED, Correlator, EVENTS_CARRIED, Fired};
 use super::gate::Memory;
 use super::operation::Operation;
+use super::request::{Request, Told};
 use super::rules::Rules;
 use super::view::{View, one_line};
 use jiff::Timestamp;
@@ -80,6 +81,7 @@ pub struct Detector {
     held: VecDeque<HeldDetection>,
     /// By class.
     memories: Vec<Memory>,
+    told: Told,
 }
 
 impl Detector {
@@ -92,7 +94,8 @@ impl Detector {
         let further = Operation::CATEGORIES.map(|category| rules.of_category(category).into());
         let mut memories = Vec::new();
         memories.resize_with(rules.classes.len(), Memory::default);
-        Self { rules, correlator, routes: Vec::new(), auditd, further, counts, held: VecDeque::new(), memories }
+        let (routes, held, told) = (Vec::new(), VecDeque::new(), Told::default());
+        Self { rules, correlator, routes, auditd, further, counts, held, memories, told }
     }
 
     /// Changes to another set of rules between two events. Correlations that both sets have go on counting; so do the
@@ -107,6 +110,7 @@ impl Detector {
             *count = before.map(|at| self.counts[at]).unwrap_or_default();
         }
         next.held = std::mem::take(&mut self.held);
+        next.told = std::mem::take(&mut self.told);
         *self = next;
     }
 
@@ -205,6 +209,7 @@ impl Detector {
         out: &mut Vec<Detection>,
     ) {
         let mut counted = Vec::new();
+        let request = Request::of(seen.event);
         for result in results {
             let Some(name) = result.header.rule_id.as_deref() else { continue };
             let Some((name, rule)) = rules.rules.get_key_value(name) else { continue };
@@ -216,6 +221,9 @@ impl Detector {
                 continue;
             }
             seen.rules.push(rule.reference.name.clone());
+            if request.as_ref().is_some_and(|request| self.told.before(name, request)) {
+                continue;
+            }
             if self.is_held(rules, seen, view, name, &rule.exceptions, now) {
                 continue;
             }
@@ -226,7 +234,11 @@ impl Detector {
             if !rule.only_counts {
                 let owned = seen.owned();
                 out.push(Detection {
-                    id: id(name, &[&owned.head.id]),
+                    id: match &request {
+                        // The same in each of its stages, so that a start knows it again.
+                        Some(request) => Hash::of_parts(&[name.as_bytes(), &request.key.0]),
+                        None => id(name, &[&owned.head.id]),
+                    },
                     rule: rule.reference.clone(),
                     event: owned,
                     events: Vec::new(),

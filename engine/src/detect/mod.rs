@@ -20,6 +20,7 @@ mod operation;
 mod read;
 mod reload;
 mod report;
+mod request;
 mod rules;
 mod short;
 mod steady;

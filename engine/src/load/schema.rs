@@ -295,7 +295,7 @@ pub fn config_schema() -> Json {
             })),
             "only_within": object(json!({
                 "cgroup": { "type": "string", "pattern": "^/", "description": "Of processes, files and cgroups nothing else is touched." },
-                "namespace": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "description": "Of a cluster nothing else is touched." },
+                "namespace": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "description": "Of a cluster, and of the processes and cgroups of its pods, nothing else is touched." },
             })),
         })),
         "vars": { "type": "object", "description": "`vars` in expressions." },

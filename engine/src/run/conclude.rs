@@ -96,6 +96,7 @@ impl<W: Send + 'static> Core<W> {
     /// Ends a part for good.
     pub(super) fn end(&mut self, id: &RunId, part: &Part, ending: Ending) {
         let now = self.parts.clock.now();
+        self.memory.ends(id, part, now);
         let Some(live) = self.runs.get_mut(id) else { return };
         let attempts = live.under_way.remove(part).map_or(live.run.attempts(part), |under_way| under_way.attempt);
         let left_as_it_was = ending.untouched && live.run.acted(part).is_none();

@@ -131,6 +131,7 @@ impl<W: Send + 'static> Core<W> {
                     (Some(then), true) => self.memory.renew(then, act),
                     (Some(_), false) => {}
                 }
+                self.memory.begins(id, part, admitted.plan());
                 if let Some(live) = self.runs.get_mut(id) {
                     live.only_planned = false;
                 }

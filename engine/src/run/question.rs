@@ -130,6 +130,8 @@ impl<W: Send + 'static> Core<W> {
             attempt,
             intended,
         };
+        // Nothing is done while it asks.
+        self.memory.ends(id, part, now);
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
         }

@@ -138,7 +138,11 @@ impl<W: Send + 'static> Core<W> {
             }
             match self.recover_run(&records, &mut definitions) {
                 Ok(()) => report.runs.push(id),
-                Err(why) => report.broken.push((id, why)),
+                Err(why) => {
+                    // Nobody goes on with what it began.
+                    self.memory.run_ended(&id);
+                    report.broken.push((id, why));
+                }
             }
         }
         self.recover_ladders(&open, now)?;
@@ -336,7 +340,7 @@ impl<W: Send + 'static> Core<W> {
         }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let all = [Kind::RunStarted, Kind::StepIntended, Kind::RunReopened];
+                let all = [Kind::RunStarted, Kind::StepIntended, Kind::StepFinished, Kind::RunReopened];
                 let records = match journal.read_kinds(stream, 1, &all) {
                     // What it did counts also where nobody can read any more what it was about.
                     Err(StoreError::Corrupt(why)) => {
@@ -375,8 +379,18 @@ impl<W: Send + 'static> Core<W> {
         let mut acts: Vec<(&StepIntended, Stamp)> = Vec::new();
         let mut latest: HashMap<(&Part, u32), usize> = HashMap::new();
         let mut event = &Json::Null;
+        // The last intent of each part, and when it ended.
+        let mut parts: HashMap<&Part, (&StepIntended, Option<Stamp>)> = HashMap::new();
         for record in records {
+            if let Body::StepIntended(intent) = &record.body {
+                parts.insert(&intent.part, (intent, None));
+            }
             match &record.body {
+                Body::StepFinished(finished) => {
+                    if let Some((_, ended)) = parts.get_mut(&finished.part) {
+                        *ended = Some(record.at);
+                    }
+                }
                 Body::RunReopened(_) => latest.clear(),
                 Body::RunStarted(started) => event = &started.event,
                 Body::StepIntended(intent) => match latest.entry((&intent.part, intent.attempt)) {
@@ -393,6 +407,12 @@ impl<W: Send + 'static> Core<W> {
         for (intent, at) in acts.into_iter().filter(|(_, at)| self.age(*at) <= back).collect::<Vec<_>>() {
             let (at, playbook) = (self.aged(at, now), playbook.clone());
             self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, (&intent.plan, event)));
+        }
+        for (part, (intent, ended)) in parts {
+            self.memory.begins(id, part, &intent.plan);
+            if let Some(ended) = ended.map(|ended| self.aged(ended, now)) {
+                self.memory.ends(id, part, ended);
+            }
         }
     }
 

@@ -88,9 +88,10 @@ impl Action for Verb1 {
             kernel_thread: false,
             below_named: false,
             by_scope: false,
+            pod: None,
         };
         let (path, needed) = ("/sbin/init".to_owned(), Some("it starts the machine".to_owned()));
-        let image = || TargetFacts::Image { path, file: (1, 2), cgroup: None, needed };
+        let image = || TargetFacts::Image { path, file: (1, 2), cgroup: None, needed, pod: None };
         let facts = if self.1.image { image() } else { process };
         let label = input["process"].as_str().unwrap_or("x").to_owned();
         let named = !self.1.beside;

@@ -42,6 +42,8 @@ pub struct Case {
     pub(super) start: Start,
     /// What happens later.
     pub(super) then: Vec<Later>,
+    /// Instead of quell.yaml's.
+    pub(super) vars: Option<Json>,
     /// By step, item of a step, or action.
     pub(super) mocks: BTreeMap<String, Mocked>,
     /// The secrets that its inputs name.

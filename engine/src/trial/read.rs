@@ -28,6 +28,7 @@ const CASE: &[&str] = &[
     "at",
     "age",
     "clock",
+    "vars",
     "mocks",
     "secrets",
     "answers",
@@ -183,6 +184,7 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let age = fields.get("age").and_then(|node| reader.duration(node, "`age`")).unwrap_or_default();
     let mode = fields.get("mode").and_then(|node| crate::load::step::mode(reader, node));
     let advance = fields.get("clock").and_then(|node| clock(reader, node));
+    let vars = fields.get("vars").and_then(|node| vars(reader, node));
     let mut mocks = BTreeMap::new();
     if let Some(node) = fields.get("mocks") {
         for entry in reader.map(node, "`mocks`").unwrap_or_default() {
@@ -212,7 +214,13 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let then = fields.get("then").map(|node| start::later(reader, node, at, against)).unwrap_or_default();
     let answers = answers.unwrap_or_default();
     let start = start?;
-    Some(Case { name, line, at, age, mode, start, then, mocks, secrets, answers, advance, expect, each })
+    Some(Case { name, line, at, age, mode, start, then, vars, mocks, secrets, answers, advance, expect, each })
+}
+
+/// `vars` of this case.
+fn vars(reader: &mut Reader<'_>, node: &Node) -> Option<Json> {
+    reader.map(node, "`vars`")?;
+    Some(node.to_json())
 }
 
 /// A moment of the clock, told by how far it is.

@@ -95,6 +95,10 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec
     stories
 }
 
+fn vars<'a>(case: &'a Case, bench: &'a Bench) -> &'a Json {
+    case.vars.as_ref().unwrap_or(&bench.vars)
+}
+
 /// How long the clock is moved on.
 #[derive(Clone, Copy)]
 enum Until {
@@ -140,7 +144,7 @@ impl Stage {
             playbooks: std::iter::once(&suite.playbook).chain(&suite.others).map(Arc::clone).collect(),
             ceiling: Mode::Enforce,
             modes,
-            vars: bench.vars.clone(),
+            vars: vars(case, bench).clone(),
             secrets: case.secrets.clone(),
             people: Arc::clone(&suite.people),
             ..Definitions::default()
@@ -160,7 +164,7 @@ impl Stage {
                 for event in events {
                     self.until(&mut answers, event.head.seen.after(case.age))?;
                     let found = self.found(event, rule.as_ref(), &mut detector);
-                    self.happens(found, &suite.playbook, &bench.vars);
+                    self.happens(found, &suite.playbook, vars(case, bench));
                 }
             }
         }
@@ -169,10 +173,10 @@ impl Stage {
             match &later.what {
                 Happens::Event(event, rule) => {
                     let found = self.found(event, rule.as_ref(), &mut detector);
-                    self.happens(found, &suite.playbook, &bench.vars);
+                    self.happens(found, &suite.playbook, vars(case, bench));
                 }
                 Happens::Moment(moment, by) => {
-                    self.look_at_moment(&suite.playbook, *moment, Some(by), &bench.vars);
+                    self.look_at_moment(&suite.playbook, *moment, Some(by), vars(case, bench));
                     self.core.incident_moves(*moment, by.clone())?;
                 }
             }

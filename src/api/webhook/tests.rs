@@ -25,6 +25,10 @@ struct Stage {
 impl Stage {
     /// With a token in a file; its engine takes what the journal takes.
     fn new() -> (Self, crate::daemon::EngineOfATest) {
+        Self::with(Room::one_of(1))
+    }
+
+    fn with(room: Room) -> (Self, crate::daemon::EngineOfATest) {
         let dir = tempfile::tempdir().unwrap();
         let (deliveries, engine) = deliveries_of_a_test();
         let source = Name::from("webhook:a");
@@ -33,7 +37,7 @@ impl Stage {
         let keys = watch::Sender::new(Arc::new(Keys::from([(source.clone(), Some(SecretFrom::File(token)))])));
         let meter = Arc::new(SourceMeter::of_webhook(source.clone()));
         let aside = Aside::of(dir.path(), &source);
-        let front = Front::new((source, Format::KubernetesAudit), keys.subscribe(), deliveries, meter, aside);
+        let front = Front::new((source, Format::KubernetesAudit), keys.subscribe(), deliveries, (meter, room), aside);
         let front = Arc::new(front);
         (Self { router: router(Arc::clone(&front)), front, keys, dir }, engine)
     }
@@ -170,6 +174,63 @@ async fn bodies_have_a_bound_packed_or_not() {
 }
 
 #[tokio::test]
+async fn what_would_fill_the_memory_is_refused_before_it_is_read_and_what_has_no_room_now_comes_again() {
+    let (stage, engine) = Stage::with(Room::of(48 << 20));
+    // Seventy bytes of a value for two of a body, five hundred of a map for eight.
+    for filler in ["0,", "[],", "{\"a\":0},"] {
+        let count = (1 << 20) / filler.len();
+        let object = format!("\"items\":[{{\"requestObject\":[{}0],", filler.repeat(count));
+        let body = list(&["1"]).replace("\"items\":[{", &object);
+        assert!(body.len() < LONGEST / 8);
+        let (status, again, told) = stage.post(body.clone()).await;
+        assert_eq!((status, again.as_str()), (413, ""), "{told}");
+        assert!(told.contains("would fill more than 48 MiB of memory") && told.contains("batch-max-size"), "{told}");
+        let packed = [("authorization", "Bearer secret"), ("content-encoding", "gzip")];
+        assert_eq!(stage.ask(request(&packed, gzip(body.as_bytes()))).await.0, 413);
+    }
+    // What waits for the engine keeps its room, and others come again.
+    let ids: Vec<String> = (0..5_000).map(|id| id.to_string()).collect();
+    let many = list(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let (router, first) = (stage.router.clone(), many.clone());
+    let first = tokio::spawn(async move {
+        router.oneshot(request(&[("authorization", "Bearer secret")], first)).await.unwrap().status()
+    });
+    while stage.front.room.free() > 24 << 20 {
+        tokio::task::yield_now().await;
+    }
+    let (status, again, told) = stage.post(many.clone()).await;
+    assert_eq!((status, again.as_str()), (429, "2"), "{told}");
+    let ran = engine.run();
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(stage.post(many).await.0, 200, "there is room again");
+    // A test's engine remembers few of them.
+    assert_eq!(ran.stop().len(), 2 * ids.len());
+}
+
+#[tokio::test]
+async fn very_many_records_that_cannot_be_read_are_counted_and_put_aside() {
+    let (stage, engine) = Stage::new();
+    let ran = engine.run();
+    let body = format!("[{}0]", "0,".repeat(2 * ASIDE));
+    let (status, _, body) = stage.post(body).await;
+    assert_eq!((status, body), (200, format!(r#"{{"accepted":0,"repeated":0,"unreadable":{}}}"#, 2 * ASIDE + 1)));
+    let kept = std::fs::read_to_string(stage.dir.path().join("aside/webhook-a.jsonl")).unwrap();
+    assert_eq!((kept.lines().count(), ran.stop().len()), (2 * ASIDE + 1, 0));
+}
+
+#[tokio::test]
+async fn what_is_without_what_was_asked_is_taken_and_counted() {
+    let (stage, engine) = Stage::new();
+    let ran = engine.run();
+    let cut =
+        list(&["1", "2"]).replacen("\"kind\":\"Event\"", "\"annotations\":{\"audit.k8s.io/truncated\":\"true\"}", 1);
+    let large = format!("\"requestObject\":{{\"a\":\"{}\"}},\"auditID\":\"2\"", "x".repeat(1 << 20));
+    assert_eq!(stage.post(cut.replace("\"auditID\":\"2\"", &large)).await.0, 200);
+    assert_eq!((stage.front.meter.status().truncated, stage.front.meter.figures().truncated), (2, 2));
+    assert!(ran.stop().iter().all(is_truncated));
+}
+
+#[tokio::test]
 async fn where_the_journal_takes_nothing_it_is_to_be_brought_again() {
     let (stage, engine) = Stage::new();
     let ran = engine.refuse();
@@ -191,7 +252,7 @@ async fn so_many_are_under_way_at_once_and_no_more() {
             })
         })
         .collect();
-    while stage.front.room.available_permits() > 0 {
+    while stage.front.places.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
     let (status, again, _) = stage.post(list(&["x"])).await;

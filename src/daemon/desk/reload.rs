@@ -56,7 +56,7 @@ impl Desk {
         let read = tokio::task::spawn_blocking(move || {
             // Before they are read: what is saved meanwhile is a change at the next look, and so is a list of files that is another now.
             let before = look(&watched);
-            (before, files::load(&given))
+            (before, files::load_to_act(&given))
         });
         let (before, mut loaded) = read.await.map_err(|e| e.to_string())?;
         loaded.mistakes.extend(files::nobody_left(&self.facts().definitions.people, &loaded));
@@ -102,6 +102,7 @@ impl Desk {
                 self.kube.put(&self.facts().config);
                 return Err(why.to_string());
             }
+            self.pods.put(&loaded.config);
         }
         let mut facts = self.facts();
         facts.rules = Arc::clone(&loaded.rules);

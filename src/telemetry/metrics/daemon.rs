@@ -42,6 +42,7 @@ pub(super) fn tell(page: &mut Page, figures: &Figures) {
         let (name, stands) = (source.name.as_str(), source.figures());
         page.count(t::SOURCE_UNREAD, &[name], stands.unread);
         page.count(t::SOURCE_UNREADABLE, &[name], stands.unreadable);
+        page.count(t::SOURCE_TRUNCATED, &[name], stands.truncated);
         if let Some((lag, at)) = stands.last {
             page.add(t::SOURCE_LAG, &[name], lag);
             page.add(t::SOURCE_LAST, &[name], at);

@@ -65,6 +65,7 @@ families! {
     SOURCE_LAST = Gauge "quell_source_last_event_timestamp_seconds" ["source"] "When the latest event of a followed file or a webhook happened.";
     SOURCE_UNREAD = Gauge "quell_source_unread_bytes" ["source"] "Bytes of followed files that are there and not read yet.";
     SOURCE_UNREADABLE = Counter "quell_source_unreadable_records_total" ["source"] "Records of followed files and of webhooks that could not be read.";
+    SOURCE_TRUNCATED = Counter "quell_source_truncated_records_total" ["source"] "Audit records without what was asked and answered, which was left out for its size: rules that look into it do not see it.";
     SOURCE_DELIVERIES = Counter "quell_source_deliveries_total" ["source", "answer"] "Deliveries to a webhook, by how they were answered: accepted (they are kept), later (they are to be brought again), denied (without the token), wrong (they could never be taken in).";
     SOURCE_REPEATED = Counter "quell_source_repeated_events_total" ["source"] "Events that had been brought to a webhook before, and were not put to the rules again.";
     SOURCE_LISTENS = Gauge "quell_source_listens" ["source"] "1 while a webhook is listened for, 0 while it cannot be.";

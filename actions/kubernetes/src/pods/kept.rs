@@ -2,7 +2,8 @@
 //!
 //! Owns how long a pod is remembered and how many are. Pure: the time comes in. Keeps true: what did not change keeps its version, so that
 //! nobody tells it anew; a container that was one of a pod stays so until the pod is forgotten; past the bounds the pods that are gone are
-//! forgotten first, the longest gone before the others, and whoever finds no room is counted.
+//! forgotten first, the longest gone before the others, and whoever finds no room is counted. Whose a maker of pods is, is an answer to
+//! who asked for that very one, in that namespace: a pod can name anybody's uid.
 
 use super::seen::{Reference, Top};
 use quell_model::{Name, Pod, Pods};
@@ -13,18 +14,38 @@ use std::time::{Duration, Instant};
 /// A pod is known for so long after it was deleted: what its processes did is told a little later, and runs ask about it.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 /// Pods of one node: Kubernetes' own bound is 110, and a few hundred where somebody raised it.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 /// Those that are gone, among them: jobs come and go by the second.
 const MOST_GONE: usize = 2_000;
 /// Ids that are kept of one container: one that crashes again and again has ever new ones.
 const MOST_IDS: usize = 16;
 /// What made pods, of which it is known whose it is itself.
 const MOST_OWNERS: usize = 4_096;
+/// What was not answered is asked again after so long: an answer has less time.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// What may not be asked: who grants it may do so later.
+const FORBIDDEN_AGAIN: Duration = Duration::from_secs(300);
+
+/// What made a pod, as the pod says it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Made {
+    pub(super) namespace: Name,
+    pub(super) by: Reference,
+}
+
+/// What is at the top of what made pods.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    /// This, for good.
+    Is(Name),
+    /// Nobody may say, and this is the next that is known: it is asked again later.
+    ForNow(Name),
+}
 
 struct One {
     pod: Arc<Pod>,
-    /// Whom its owner is still to be asked of.
-    ask: Option<Reference>,
+    /// Of what it is still to be asked whose it is.
+    ask: Option<Made>,
     gone: Option<Instant>,
 }
 
@@ -32,8 +53,10 @@ struct One {
 #[derive(Default)]
 pub(super) struct Kept {
     all: HashMap<Arc<str>, One>,
-    /// By the uid of what made a pod: what is at its top.
-    owners: HashMap<String, Name>,
+    /// What is at the top of what made a pod.
+    owners: HashMap<Made, Name>,
+    /// What was asked, and is not asked again before.
+    waits: HashMap<Made, Instant>,
     versions: u64,
     /// Pods that there was no room for, since the last whole list.
     pub(super) left_out: u64,
@@ -48,10 +71,11 @@ impl Kept {
         pod.owner = match top {
             Top::Bare => None,
             Top::Is(name) => Some(name),
-            Top::Ask(reference) => {
-                let known = self.owners.get(&reference.uid).cloned();
+            Top::Ask(by) => {
+                let made = Made { namespace: pod.namespace.clone(), by };
+                let known = self.owners.get(&made).cloned();
                 if known.is_none() {
-                    ask = Some(reference);
+                    ask = Some(made);
                 }
                 // Whose it was said to be it is still, until the answer is there again.
                 known.or_else(|| before.and_then(|before| before.pod.owner.clone()))
@@ -70,7 +94,7 @@ impl Kept {
         self.put(pod, ask);
     }
 
-    fn put(&mut self, mut pod: Pod, ask: Option<Reference>) {
+    fn put(&mut self, mut pod: Pod, ask: Option<Made>) {
         self.versions += 1;
         pod.version = self.versions;
         self.all.insert(Arc::clone(&pod.uid), One { pod: Arc::new(pod), ask, gone: None });
@@ -110,29 +134,47 @@ impl Kept {
         let before = self.all.len();
         self.all.retain(|_, one| one.gone.is_none_or(|gone| now.duration_since(gone) < REMEMBERED));
         self.changed |= self.all.len() != before;
+        self.waits.retain(|_, until| *until > now);
     }
 
-    /// Whom the owners of pods are to be asked of, each once.
-    pub(super) fn asks(&self) -> Vec<(Name, Reference)> {
-        let mut asked = HashSet::new();
-        let open = self.all.values().filter_map(|one| Some((one.pod.namespace.clone(), one.ask.clone()?)));
-        open.filter(|(_, reference)| asked.insert(reference.uid.clone())).collect()
+    /// Of so many of those whose owner is to be asked now, each once; they wait for the answer from now on.
+    pub(super) fn asks(&mut self, most: usize, now: Instant) -> Vec<Made> {
+        let waits = &self.waits;
+        let open = self.all.values().filter_map(|one| one.ask.as_ref());
+        let due: HashSet<&Made> = open.filter(|made| waits.get(made).is_none_or(|until| *until <= now)).collect();
+        let asks: Vec<Made> = due.into_iter().take(most).cloned().collect();
+        self.wait(&asks, now + ASK_AGAIN);
+        asks
+    }
+
+    fn wait(&mut self, asks: &[Made], until: Instant) {
+        self.waits.extend(asks.iter().map(|made| (made.clone(), until)));
     }
 
     /// What is at the top of what made them.
-    pub(super) fn answered(&mut self, asked: &Reference, top: &Name) {
-        if self.owners.len() >= MOST_OWNERS {
-            self.owners.clear();
+    pub(super) fn answered(&mut self, made: &Made, whose: Whose, now: Instant) {
+        let (top, is_final) = match whose {
+            Whose::Is(top) => (top, true),
+            Whose::ForNow(top) => (top, false),
+        };
+        if is_final {
+            if self.owners.len() >= MOST_OWNERS {
+                self.owners.clear();
+            }
+            self.owners.insert(made.clone(), top.clone());
+            self.waits.remove(made);
+        } else {
+            self.wait(std::slice::from_ref(made), now + FORBIDDEN_AGAIN);
         }
-        self.owners.insert(asked.uid.clone(), top.clone());
-        let is_it = |one: &One| one.ask.as_ref().is_some_and(|ask| ask.uid == asked.uid);
-        let uids: Vec<Arc<str>> =
-            self.all.iter().filter(|(_, one)| is_it(one)).map(|(uid, _)| Arc::clone(uid)).collect();
-        for uid in uids {
-            let Some(one) = self.all.get_mut(&uid) else { continue };
-            self.versions += 1;
-            let pod = Pod { owner: Some(top.clone()), version: self.versions, ..Pod::clone(&one.pod) };
-            (one.pod, one.ask, self.changed) = (Arc::new(pod), None, true);
+        for one in self.all.values_mut().filter(|one| one.ask.as_ref() == Some(made)) {
+            if is_final {
+                one.ask = None;
+            }
+            if one.pod.owner.as_ref() != Some(&top) {
+                self.versions += 1;
+                let pod = Pod { owner: Some(top.clone()), version: self.versions, ..Pod::clone(&one.pod) };
+                (one.pod, self.changed) = (Arc::new(pod), true);
+            }
         }
     }
 
@@ -245,16 +287,69 @@ mod tests {
         };
         kept.take(job("u1"));
         kept.take(job("u2"));
-        let asks = kept.asks();
+        let now = Instant::now();
+        let asks = kept.asks(9, now);
         assert_eq!(asks.len(), 1);
+        assert!(kept.asks(9, now).is_empty(), "it was asked");
+        assert_eq!(kept.asks(9, now + ASK_AGAIN), asks, "what was not answered is asked again");
         assert_eq!(table(&mut kept).by_uid("u1").unwrap().owner, None, "nothing is guessed");
-        kept.answered(&asks[0].1, &"cronjob/report".into());
+        kept.answered(&asks[0], Whose::Is("cronjob/report".into()), now);
         kept.take(job("u3"));
-        assert!(kept.asks().is_empty());
+        assert!(kept.asks(9, now + ASK_AGAIN).is_empty());
         let known = table(&mut kept);
         for uid in ["u1", "u2", "u3"] {
             assert_eq!(known.by_uid(uid).unwrap().owner, Some("cronjob/report".into()), "{uid}");
         }
+    }
+
+    /// A pod of `namespace` that says that the ReplicaSet `name` with the uid `r` made it.
+    fn made(uid: &str, namespace: &str, name: &str) -> (Pod, Top) {
+        let mut pod = web();
+        pod["metadata"]["uid"] = json!(uid);
+        pod["metadata"]["namespace"] = json!(namespace);
+        pod["metadata"]["labels"] = json!({});
+        pod["metadata"]["ownerReferences"] =
+            json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "r", "controller": true }]);
+        read(&pod)
+    }
+
+    #[test]
+    fn whoever_names_the_uid_of_anothers_maker_says_nothing_of_anothers_pods() {
+        let (mut kept, now) = (Kept::default(), Instant::now());
+        kept.take(made("forged", "mallory", "web-7d"));
+        let asks = kept.asks(9, now);
+        // There is none of that name and uid there.
+        kept.answered(&asks[0], Whose::Is("replicaset/web-7d".into()), now);
+        kept.take(made("real", "shop", "web-7d"));
+        kept.take(made("renamed", "mallory", "other"));
+        let asks = kept.asks(9, now);
+        assert_eq!(asks.len(), 2, "each is asked of what it names itself: {asks:?}");
+        let of_shop = asks.iter().find(|made| made.namespace.as_str() == "shop").unwrap();
+        kept.answered(of_shop, Whose::Is("rollout/web".into()), now);
+        let known = table(&mut kept);
+        let owner = |uid: &str| known.by_uid(uid).unwrap().owner.as_ref().map(ToString::to_string);
+        assert_eq!(owner("real").as_deref(), Some("rollout/web"));
+        assert_eq!(owner("forged").as_deref(), Some("replicaset/web-7d"));
+        assert_eq!(owner("renamed"), None);
+    }
+
+    #[test]
+    fn what_may_not_be_asked_now_is_asked_again_later() {
+        let (mut kept, now) = (Kept::default(), Instant::now());
+        kept.take(made("u1", "shop", "web-7d"));
+        let asks = kept.asks(9, now);
+        kept.answered(&asks[0], Whose::ForNow("replicaset/web-7d".into()), now);
+        let first = table(&mut kept).by_uid("u1").unwrap();
+        assert_eq!(first.owner, Some("replicaset/web-7d".into()));
+        assert!(kept.asks(9, now + ASK_AGAIN).is_empty(), "not at once");
+        let later = now + FORBIDDEN_AGAIN;
+        assert_eq!(kept.asks(9, later), asks);
+        kept.changed = false;
+        kept.answered(&asks[0], Whose::ForNow("replicaset/web-7d".into()), later);
+        assert!(!kept.changed, "nobody tells it anew");
+        kept.answered(&asks[0], Whose::Is("rollout/web".into()), later);
+        assert_eq!(table(&mut kept).by_uid("u1").unwrap().owner, Some("rollout/web".into()));
+        assert!(kept.asks(9, later + FORBIDDEN_AGAIN).is_empty());
     }
 
     #[test]

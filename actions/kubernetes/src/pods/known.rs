@@ -2,6 +2,7 @@
 //!
 //! Owns the table that the watch fills, and who waits for it. Keeps true: who waits hears of every change; where nobody watches nobody waits.
 
+use super::standing::{AllStanding, Standing};
 use crate::call::CallError;
 use quell_model::{Name, Pod, Pods};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ const WAITED: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Known {
     table: Arc<Pods>,
+    pub(super) standing: AllStanding,
     watched: AtomicBool,
     changed: Notify,
 }
@@ -23,16 +25,22 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing is known yet of the pods of this cluster, and nobody watches them.
     pub(crate) fn new(cluster: Name) -> Self {
-        Self { table: Arc::new(Pods::new(cluster)), watched: AtomicBool::new(false), changed: Notify::new() }
+        let table = Arc::new(Pods::new(cluster));
+        Self { table, standing: AllStanding::default(), watched: AtomicBool::new(false), changed: Notify::new() }
     }
 
     pub(crate) fn table(&self) -> &Arc<Pods> {
         &self.table
     }
 
-    /// Somebody will watch them.
-    pub(super) fn will_be_watched(&self) {
-        self.watched.store(true, Ordering::Release);
+    /// Who stands in for the pod with this uid, as it was told last; none: nobody told.
+    pub(crate) fn standing(&self, uid: &str) -> Option<Standing> {
+        self.standing.of(uid, &self.table)
+    }
+
+    /// Whether somebody will watch them.
+    pub(super) fn is_watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Release);
     }
 
     /// Wakes whoever waits for a pod.

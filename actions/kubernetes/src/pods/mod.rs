@@ -1,21 +1,26 @@
 //! Who the pods of this node are, as the cluster tells it, for whoever sees their processes.
 //!
 //! Owns the watch and what it knows. Only reads. Keeps true: what was known stays known while the cluster is away, and it is said since when
-//! it may be out of date; nobody who looks a pod up waits for the cluster.
+//! it may be out of date; nobody who looks a pod up waits for the cluster. Whoever leads quell to another cluster leads the watch there, and
+//! nothing stays known of the former's pods.
 //!
 //! ```text
 //! API server ──list, watch──▶ watch ──▶ seen: what is kept of a pod ──▶ kept: who is there, who was ──▶ quell_model::Pods
-//!                  ▲                                                                                        │
-//!                  └── away: what was known stays; again after 1 s, 2 s … 30 s            the sensor, verbs ◀┘
+//!                  ▲                                                                                     ▲  │
+//!                  └── away: what was known stays; again after 1 s, 2 s … 30 s    this node's files ─────┘  │
+//!                                                                                 the sensor, verbs ◀───────┘
 //! ```
 
 mod kept;
 mod known;
+mod on_node;
 mod seen;
+mod standing;
 mod told;
 mod watch;
 
 pub(crate) use known::Known;
+pub(crate) use standing::Standing;
 pub use told::PodsStatus;
 pub use watch::PERMISSIONS;
 
@@ -25,10 +30,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use kept::Kept;
 use kube::core::WatchEvent;
 use quell_model::Name;
-use seen::{Reference, Seen};
+use seen::Seen;
+use standing::AllStanding;
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch as tokio_watch;
 use told::Told;
 use watch::{BATCH, Ended, SILENT};
 
@@ -38,7 +46,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 /// A watch that ended sooner than this is followed by the next only then: a server that ends each at once is not asked in a loop.
 const LEAST: Duration = Duration::from_secs(1);
-/// Now and then those that are gone are looked at, and owners are asked of again whose answer did not come.
+/// Now and then those that are gone are looked at, and whether an owner is to be asked of again.
 const CARE: Duration = Duration::from_secs(15);
 /// Owners that are asked of at the same time.
 const ASKED_AT_ONCE: usize = 8;
@@ -48,19 +56,39 @@ const ASKED_AT_ONCE: usize = 8;
 pub struct PodWatch {
     cluster: Arc<Cluster>,
     /// What this node is called in the cluster; none: as the machine is, if there is such a node.
-    node: Option<String>,
+    node: tokio_watch::Sender<Option<String>>,
     /// What the machine is called.
     host: Name,
+    /// The host's root, where the kubelet's files are to be seen.
+    root: Option<PathBuf>,
     told: Told,
 }
 
 impl PodWatch {
-    /// A watch that has not begun; from now on whoever looks for a pod of this node waits for what it will tell. `node` is what the cluster calls this node, `host` what the machine calls itself.
+    /// A watch that has not begun; from now on whoever looks for a pod of this node waits for what it will tell, if it is said where the cluster
+    /// is. `node` is what the cluster calls this node, `host` what the machine calls itself.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, node: Option<String>, host: Name) -> Self {
+        cluster.known.is_watched(cluster.told().is_ok());
+        let node = tokio_watch::Sender::new(node.filter(|name| !name.is_empty()));
+        Self { cluster, node, host, root: None, told: Told::default() }
+    }
+
+    /// The same, which looks at the kubelet's files below this root, now and while the cluster is away. Blocks as long as the disk does.
+    #[must_use]
+    pub fn on_host(self, root: PathBuf) -> Self {
+        self.cluster.pods().note_places(on_node::read(&root).into_iter());
+        Self { root: Some(root), ..self }
+    }
+
+    /// What the cluster calls this node from now on.
+    pub fn put_node(&self, node: Option<String>) {
         let node = node.filter(|name| !name.is_empty());
-        cluster.known.will_be_watched();
-        Self { cluster, node, host, told: Told::default() }
+        self.node.send_if_modified(|then| {
+            let is_new = *then != node;
+            *then = node;
+            is_new
+        });
     }
 
     /// How it stands.
@@ -69,13 +97,49 @@ impl PodWatch {
         self.told.status()
     }
 
-    /// Watches until it is dropped. To be run once. Cancel-safe.
+    /// Watches until it is dropped, wherever the cluster is led. To be run once. Cancel-safe.
     pub async fn follow(&self) {
+        let (mut place, mut node) = (self.cluster.places(), self.node.subscribe());
+        loop {
+            place.borrow_and_update();
+            let called = node.borrow_and_update().clone();
+            let is_told = self.cluster.told().is_ok();
+            self.cluster.known.is_watched(is_told);
+            let there = async { if is_told { self.follow_there(called).await } else { self.follow_nowhere().await } };
+            tokio::select! {
+                () = there => {}
+                _ = place.changed() => tracing::info!("the cluster is another one: its pods of this node are watched anew"),
+                _ = node.changed() => tracing::info!("this node is called otherwise: its pods are watched anew"),
+            }
+            self.told.begin_anew();
+            self.cluster.pods().replace(std::iter::empty());
+            self.cluster.known.changed();
+        }
+    }
+
+    /// What this node's own files say, where nobody says where a cluster is.
+    async fn follow_nowhere(&self) {
+        loop {
+            tokio::time::sleep(AGAIN_AT_MOST).await;
+            self.look_around().await;
+        }
+    }
+
+    /// Where pods live, as this node's own files say it.
+    async fn look_around(&self) {
+        let Some(root) = self.root.clone() else { return };
+        match tokio::task::spawn_blocking(move || on_node::read(&root)).await {
+            Ok(places) => self.cluster.pods().note_places(places.into_iter()),
+            Err(error) => tracing::debug!(%error, "the kubelet's files were not read"),
+        }
+    }
+
+    async fn follow_there(&self, called: Option<String>) {
         let (mut kept, mut version, mut again) = (Kept::default(), None, AGAIN);
         let mut name = None;
         loop {
             let begun = Instant::now();
-            let ended = match self.begin(&mut name, &mut version, &mut kept).await {
+            let ended = match self.begin(called.as_deref(), &mut name, &mut version, &mut kept).await {
                 Ok((node, from)) => self.watch(&node, from, &mut version, &mut kept).await,
                 Err(error) => Ended::Wrong(error),
             };
@@ -96,6 +160,7 @@ impl PodWatch {
                         again = AGAIN;
                     }
                     self.told.away(&error);
+                    self.look_around().await;
                     tokio::time::sleep(again).await;
                     again = (again * 2).min(AGAIN_AT_MOST);
                 }
@@ -106,33 +171,37 @@ impl PodWatch {
     /// What is there: this node's name, and from which version on it is to be watched.
     async fn begin(
         &self,
+        called: Option<&str>,
         name: &mut Option<String>,
         version: &mut Option<String>,
         kept: &mut Kept,
     ) -> Result<(String, String), CallError> {
         let node = match name {
             Some(node) => node.clone(),
-            None => name.insert(self.node_name().await?).clone(),
+            None => name.insert(self.node_name(called).await?).clone(),
         };
         if let Some(version) = version {
             return Ok((node, version.clone()));
         }
         let mut named = HashSet::new();
         kept.left_out = 0;
+        let standing = &self.cluster.known.standing;
         let take = &mut |seen: Seen| {
             named.insert(seen.metadata.uid.clone());
+            standing.take(&seen, kept::MOST);
             kept.take(seen.kept());
         };
         let from = watch::list(&self.cluster, &node, take).await?;
         kept.only(&named, Instant::now());
+        standing.only(&named);
         self.publish(kept);
         Ok((node, version.insert(from).clone()))
     }
 
-    async fn node_name(&self) -> Result<String, CallError> {
+    async fn node_name(&self, called: Option<&str>) -> Result<String, CallError> {
         let host = self.host.as_str();
-        let node = match &self.node {
-            Some(node) => node.clone(),
+        let node = match called {
+            Some(node) => node.to_owned(),
             None => {
                 // Of a node that is not there nothing would ever be told, and nobody would wonder.
                 let found = self.cluster.has_node(host).await;
@@ -168,33 +237,30 @@ impl PodWatch {
         let (mut stream, mut heard) = (stream.ready_chunks(BATCH), Instant::now());
         let mut care = tokio::time::interval(CARE);
         let mut asked = FuturesUnordered::new();
-        // Whom it was asked of since the last look around: what was not answered then is asked again.
-        let mut under_way: HashSet<String> = HashSet::new();
         loop {
-            let asks = kept.asks().into_iter().filter(|(_, of)| !under_way.contains(&of.uid));
-            let asks: Vec<(Name, Reference)> = asks.take(ASKED_AT_ONCE.saturating_sub(asked.len())).collect();
-            for (namespace, of) in asks {
-                under_way.insert(of.uid.clone());
+            for made in kept.asks(ASKED_AT_ONCE.saturating_sub(asked.len()), Instant::now()) {
                 let cluster = &self.cluster;
-                asked.push(async move { (watch::top(cluster, namespace.as_str(), &of).await, of) });
+                asked.push(async move { (watch::top(cluster, &made).await, made) });
             }
             tokio::select! {
                 batch = stream.next() => {
                     let Some(batch) = batch else { return Ended::InTime };
                     heard = Instant::now();
                     for event in batch {
-                        if let Err(ended) = take(event, version, kept) {
+                        if let Err(ended) = take(event, version, kept, &self.cluster.known.standing) {
                             return ended;
                         }
                     }
                     self.publish(kept);
                 }
-                Some((answer, of)) = asked.next() => match answer {
-                    Ok(top) => {
-                        kept.answered(&of, &top);
+                Some((answer, made)) = asked.next() => match answer {
+                    Ok(whose) => {
+                        kept.answered(&made, whose, Instant::now());
                         self.publish(kept);
                     }
-                    Err(error) => tracing::debug!(%error, kind = of.kind, name = of.name, "whose it is could not be asked"),
+                    Err(error) => {
+                        tracing::debug!(%error, kind = made.by.kind, name = made.by.name, "whose it is could not be asked");
+                    }
                 },
                 _ = care.tick() => {
                     if heard.elapsed() > SILENT {
@@ -202,9 +268,6 @@ impl PodWatch {
                     }
                     kept.forget(Instant::now());
                     self.publish(kept);
-                    if asked.is_empty() {
-                        under_way.clear();
-                    }
                 }
             }
         }
@@ -223,6 +286,7 @@ fn take(
     event: Result<WatchEvent<Seen>, kube::Error>,
     version: &mut Option<String>,
     kept: &mut Kept,
+    standing: &AllStanding,
 ) -> Result<(), Ended> {
     let mut at = |now: &str| {
         if !now.is_empty() {
@@ -232,6 +296,7 @@ fn take(
     match event {
         Ok(WatchEvent::Added(seen) | WatchEvent::Modified(seen)) => {
             at(&seen.metadata.resource_version);
+            standing.take(&seen, kept::MOST);
             kept.take(seen.kept());
         }
         Ok(WatchEvent::Deleted(seen)) => {
@@ -240,6 +305,7 @@ fn take(
             // Its last words: a container that ended may be told of here alone.
             kept.take(seen.kept());
             kept.gone(&uid, Instant::now());
+            standing.gone(&uid);
         }
         Ok(WatchEvent::Bookmark(mark)) => at(&mark.metadata.resource_version),
         Ok(WatchEvent::Error(status)) => return Err(watch::ended(kube::Error::Api(status))),

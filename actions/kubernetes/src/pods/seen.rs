@@ -4,8 +4,10 @@
 //! Keeps true: an image's digest is that of the container that runs, not of what the pod asks for; a pod that only says of itself that it is
 //! static is not taken for another; what is endless in a pod is cut at a bound.
 
+use crate::maker::{group, is_own, of_group};
 use quell_model::{Name, Pod, PodContainer};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ pub(super) struct Meta {
     labels: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<Reference>>,
     annotations: Option<Annotations>,
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
 /// The two by which the kubelet tells of a static pod.
@@ -45,10 +48,10 @@ struct Annotations {
     mirror: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Reference {
-    api_version: String,
+    pub(super) api_version: String,
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) uid: String,
@@ -78,9 +81,18 @@ struct Wanted {
 struct Status {
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
+    conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<Running>>,
     init_container_statuses: Option<Vec<Running>>,
     ephemeral_container_statuses: Option<Vec<Running>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,6 +134,18 @@ pub(super) enum Top {
 }
 
 impl Seen {
+    /// Whether it was ready, and not told to end.
+    pub(super) fn is_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter().flatten();
+        self.metadata.deletion_timestamp.is_none() && conditions.any(|one| one.kind == "Ready" && one.status == "True")
+    }
+
+    /// Whether something says that it makes pods like it. A static pod is nobody's.
+    pub(super) fn is_owned(&self) -> bool {
+        let mut makers = self.metadata.owner_references.iter().flatten();
+        makers.any(|one| one.controller == Some(true) && !one.is_own("Node"))
+    }
+
     /// What is kept of it, as a pod whose owner and version are still to be said, and what it says of its owner.
     pub(super) fn kept(self) -> (Pod, Top) {
         let Self { metadata, spec, status } = self;
@@ -130,7 +154,7 @@ impl Seen {
             metadata.owner_references.into_iter().flatten().find(|reference| reference.controller == Some(true));
         let labels = metadata.labels.unwrap_or_default();
         let hash = metadata.annotations.and_then(|notes| notes.mirror.and(notes.hash));
-        let is_static = controller.as_ref().is_some_and(|one| one.kind == "Node" && one.name == node);
+        let is_static = controller.as_ref().is_some_and(|one| one.is_own("Node") && one.name == node);
         let cgroup_uid = hash.filter(|hash| is_static && hash.len() == 32).map(Arc::from);
         let top = top(controller, labels.get("pod-template-hash").map(String::as_str));
         let pod = Pod {
@@ -194,24 +218,36 @@ fn digest(image_id: &str) -> Option<&str> {
 }
 
 /// A ReplicaSet whose name is the Deployment's and the hash that the Deployment labels its pods with is told without a call. Any other,
-/// and a Job, may be somebody else's: a Rollout's, a CronJob's.
+/// and a Job, may be somebody else's: a Rollout's, a CronJob's. What another group calls so is neither.
 fn top(controller: Option<Reference>, hash: Option<&str>) -> Top {
     let Some(controller) = controller else { return Top::Bare };
+    // A static pod is nobody's.
+    if controller.is_own("Node") {
+        return Top::Bare;
+    }
+    let is_set = controller.is_own("ReplicaSet");
     let deployment = hash.and_then(|hash| controller.name.strip_suffix(hash)?.strip_suffix('-'));
-    match (controller.kind.as_str(), deployment) {
-        // A static pod is nobody's.
-        ("Node", _) => Top::Bare,
-        ("ReplicaSet", Some(name)) if controller.api_version.starts_with("apps/") && !name.is_empty() => {
-            Top::Is(named("Deployment", name))
-        }
-        ("ReplicaSet" | "Job", _) => Top::Ask(controller),
-        (kind, _) => Top::Is(named(kind, &controller.name)),
+    match deployment {
+        Some(name) if is_set && !name.is_empty() => Top::Is(format!("deployment/{name}").into()),
+        _ if is_set || controller.is_own("Job") => Top::Ask(controller),
+        _ => Top::Is(controller.named()),
     }
 }
 
-/// `deployment/web`: as kubectl writes it.
-pub(super) fn named(kind: &str, name: &str) -> Name {
-    format!("{}/{name}", kind.to_ascii_lowercase()).into()
+impl Reference {
+    fn group(&self) -> &str {
+        group(&self.api_version)
+    }
+
+    /// Whether it is of this kind of Kubernetes' own.
+    fn is_own(&self, kind: &str) -> bool {
+        is_own((&self.kind, self.group()), kind)
+    }
+
+    /// `deployment/web`: as kubectl writes it; of another group that has a kind of that name too `statefulset.apps.kruise.io/web`.
+    pub(super) fn named(&self) -> Name {
+        format!("{}/{}", of_group(&self.kind, self.group()).to_ascii_lowercase(), self.name).into()
+    }
 }
 
 #[cfg(test)]
@@ -285,15 +321,26 @@ pub(super) mod tests {
         let is = |name: &str| Top::Is(name.into());
         assert_eq!(of("StatefulSet", "db", "apps/v1", None), is("statefulset/db"));
         assert_eq!(of("DaemonSet", "agent", "apps/v1", Some("x")), is("daemonset/agent"));
+        assert_eq!(of("StatefulSet", "db", "apps.kruise.io/v1", None), is("statefulset.apps.kruise.io/db"));
         assert_eq!(of("ReplicaSet", "web-7d", "apps/v1", Some("7d")), is("deployment/web"));
         for (name, api, hash) in [
             ("web-7d", "apps/v1", None),
             ("web-7d", "apps/v1", Some("8e")),
             ("7d", "apps/v1", Some("7d")),
             ("-7d", "apps/v1", Some("7d")),
-            ("web-7d", "else.example.org/v1", Some("7d")),
         ] {
             assert!(matches!(of("ReplicaSet", name, api, hash), Top::Ask(_)), "{name} {api} {hash:?}");
+        }
+        // What another group calls so is no more than that: the cluster is not asked of one of its own.
+        for (kind, api, named) in [
+            ("ReplicaSet", "else.example.org/v1", "replicaset.else.example.org/web-7d"),
+            ("Job", "batch.volcano.sh/v1alpha1", "job.batch.volcano.sh/web-7d"),
+            ("StatefulSet", "apps.kruise.io/v1", "statefulset.apps.kruise.io/web-7d"),
+            ("Node", "else.example.org/v1", "node.else.example.org/web-7d"),
+            ("ReplicaSet", "v1", "replicaset.core/web-7d"),
+            ("Rollout", "argoproj.io/v1alpha1", "rollout/web-7d"),
+        ] {
+            assert_eq!(of(kind, "web-7d", api, Some("7d")), is(named), "{kind} {api}");
         }
         assert!(matches!(of("Job", "report-29", "batch/v1", None), Top::Ask(_)));
         assert_eq!(of("Node", "node1", "v1", None), Top::Bare);

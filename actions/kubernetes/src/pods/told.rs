@@ -72,6 +72,11 @@ impl Told {
         (facts.live, facts.why) = (false, Some(why));
     }
 
+    /// Of another cluster, or of another of its nodes, nothing was told yet.
+    pub(super) fn begin_anew(&self) {
+        *self.facts() = Facts::default();
+    }
+
     pub(super) fn count(&self, pods: usize, left_out: u64) {
         let mut facts = self.facts();
         if left_out > 0 && facts.left_out == 0 {
@@ -119,5 +124,7 @@ mod tests {
         let first = told.status().stale.unwrap();
         told.away(&away);
         assert!(told.status().stale.unwrap() >= first, "since it was live last, not since the last try");
+        told.begin_anew();
+        assert_eq!(told.status(), PodsStatus::default());
     }
 }

@@ -4,8 +4,9 @@
 //! why this is no `kube::runtime::watcher`: that one is silent while nothing changes); a connection that went dead without a word is found
 //! out; only fields that are kept are read out of what the server sends.
 
-use super::seen::{Reference, Seen, named};
-use crate::call::{CallError, Does, answered};
+use super::kept::{Made, Whose};
+use super::seen::{Reference, Seen};
+use crate::call::{CallError, Does, answered, asked, is_unknown};
 use crate::cluster::Cluster;
 use futures_util::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -14,7 +15,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{GetParams, ListParams, Request, WatchParams};
 use kube::core::WatchEvent;
-use quell_model::Name;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -93,9 +93,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
     permission: &str,
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<T, CallError> {
-    let client = cluster.client().await?;
-    let answer = tokio::time::timeout(ANSWER, client.request::<T>(request.map_err(bad)?)).await;
-    answered(answer, permission, Does::Reads)
+    asked(cluster, (permission, Does::Reads), ANSWER, request.map_err(bad)?).await
 }
 
 /// Lists the pods of a node, and gives each to `take`; the version to go on from.
@@ -128,8 +126,12 @@ pub(super) async fn watch(
     let params = WatchParams::default().fields(&of_node(node)).timeout(WATCH_S);
     let request = Request::new(Pod::url_path(&(), None)).watch(&params, version);
     let request = request.map_err(|error| Ended::Wrong(bad(error)))?;
-    let client = cluster.client().await.map_err(Ended::Wrong)?;
-    let answer = tokio::time::timeout(ANSWER, client.request_events::<Seen>(request)).await;
+    let login = cluster.login().await.map_err(Ended::Wrong)?;
+    let answer = tokio::time::timeout(ANSWER, login.client.request_events::<Seen>(request)).await;
+    if is_unknown(&answer) {
+        // The next watch begins by a new one.
+        cluster.unknown(&login).await;
+    }
     if let Ok(Err(kube::Error::Api(status))) = &answer
         && status.code == 410
     {
@@ -151,20 +153,22 @@ pub(super) fn ended(error: kube::Error) -> Ended {
 }
 
 /// What is at the top of what made a pod: one step further up, or itself where there is none or it is another one by now.
-pub(super) async fn top(cluster: &Cluster, namespace: &str, made: &Reference) -> Result<Name, CallError> {
-    let (path, of) = match made.kind.as_str() {
+pub(super) async fn top(cluster: &Cluster, made: &Made) -> Result<Whose, CallError> {
+    let (namespace, by) = (made.namespace.as_str(), &made.by);
+    let (path, of) = match by.kind.as_str() {
         "Job" => (Job::url_path(&(), Some(namespace)), "get jobs.batch"),
         _ => (ReplicaSet::url_path(&(), Some(namespace)), "get replicasets.apps"),
     };
-    let request = Request::new(path).get(&made.name, &GetParams::default());
-    let itself = || named(&made.kind, &made.name);
+    let request = Request::new(path).get(&by.name, &GetParams::default());
     match ask::<Maker>(cluster, of, request).await {
-        Ok(maker) if maker.metadata.uid == made.uid => {
+        Ok(maker) if maker.metadata.uid == by.uid => {
             let above = maker.metadata.owner_references.into_iter().flatten().find(|one| one.controller == Some(true));
-            Ok(above.map_or_else(itself, |above| named(&above.kind, &above.name)))
+            Ok(Whose::Is(above.as_ref().unwrap_or(by).named()))
         }
-        // Nobody will ever say it.
-        Ok(_) | Err(CallError::NotFound(_) | CallError::Forbidden { .. }) => Ok(itself()),
+        // Nobody will ever say it: it is gone, or there never was one.
+        Ok(_) | Err(CallError::NotFound(_)) => Ok(Whose::Is(by.named())),
+        // Somebody may grant it yet.
+        Err(CallError::Forbidden { .. }) => Ok(Whose::ForNow(by.named())),
         Err(error) => Err(error),
     }
 }

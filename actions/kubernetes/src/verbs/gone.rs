@@ -6,22 +6,14 @@
 use super::patience::Patience;
 use super::written::{Named, read};
 use crate::call::{CallError, Calls};
-use crate::owner::{self, Owners};
+use crate::owner::{self, Owners, is_mirror};
 use crate::{Cluster, PodRef};
 use k8s_openapi::api::core::v1::Pod;
 use quell_model::{ActionContext, ActionError, Plan, Target, TargetFacts, Truth};
 use std::time::Duration;
 
-/// By this annotation the kubelet marks the picture that it gives of a pod which it runs from a file.
-const MIRROR: &str = "kubernetes.io/config.mirror";
-
-/// Whether the API server has a mere picture of it.
-pub(super) fn is_mirror(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR))
-}
-
 /// Whether it has run to its end.
-pub(super) fn is_over(pod: &Pod) -> bool {
+pub(crate) fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }

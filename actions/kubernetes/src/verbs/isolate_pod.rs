@@ -163,7 +163,13 @@ impl Action for IsolatePod {
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order: Order = order(go.plan())?;
         // The fast one first: it needs no answer of anybody.
-        let cut = order.cut.as_ref().map(|part| self.cut()?.run(go, part, cx));
+        let cut = match &order.cut {
+            Some(part) => match self.cut() {
+                Ok(cut) => Some(cut.run(go, part, cx).await),
+                Err(error) => Some(Err(error)),
+            },
+            None => None,
+        };
         let written = match &order.api {
             Api::Writes => written::stand(&self.0.calls(&SPEC), &Self::wanted(&order, cx.key.part())).await.map(Some),
             Api::Gone => Ok(None),
@@ -196,7 +202,7 @@ impl Action for IsolatePod {
         let order: Order = order(plan)?;
         if want == Want::Undone {
             if let Some(part) = &order.cut
-                && let stands @ Truth::HoldsNot(_) = self.cut()?.verify(part, Want::Undone)?
+                && let stands @ Truth::HoldsNot(_) = self.cut()?.verify(part, Want::Undone).await?
             {
                 return Ok(stands);
             }
@@ -218,7 +224,7 @@ impl Action for IsolatePod {
             let why = format!("policy and labels stand in the API; {}", order.enforcer);
             return Ok(Truth::Unproved(why));
         };
-        Ok(match self.cut()?.verify(part, Want::Acted)? {
+        Ok(match self.cut()?.verify(part, Want::Acted).await? {
             Truth::CannotAsk => Truth::Unproved("the cut on its node stands, and could not be tried".to_owned()),
             truth => truth,
         })
@@ -226,9 +232,14 @@ impl Action for IsolatePod {
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
         let order: Order = order(plan)?;
-        if let Some(part) = &order.cut
-            && let stands @ Truth::HoldsNot(_) = self.cut()?.verify_undone(part, cx)?
-        {
+        let cut = match &order.cut {
+            Some(part) => self.cut()?.verify_undone(part, cx)?,
+            None => match self.0.cut().map(|cut| cut.remains(cx)).transpose()?.flatten() {
+                Some(cgroup) => Truth::HoldsNot(format!("`{cgroup}` is cut")),
+                None => Truth::Holds,
+            },
+        };
+        if let stands @ Truth::HoldsNot(_) = cut {
             return Ok(stands);
         }
         let stands = written::remains(&self.0.calls(&SPEC), &order.pod, Some(cx.key.part())).await?;
@@ -237,7 +248,14 @@ impl Action for IsolatePod {
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let (order, was): (Order, Words) = (order(go.plan())?, before(go.plan())?);
-        let cut = order.cut.as_ref().map(|part| self.cut()?.undo(go, part, cx)).transpose();
+        let cut = match &order.cut {
+            Some(part) => match self.cut() {
+                Ok(cut) => cut.undo(go, part, cx).await.map(Some),
+                Err(error) => Err(error),
+            },
+            // An attempt before it may have had a cut.
+            None => self.0.cut().map_or(Ok(None), |cut| cut.withdraw(cx)),
+        };
         // What stands in the API is given back whatever becomes of the cut. Also where nothing was to be written by this plan: an attempt before it may have written.
         let wanted = Self::wanted(&order, cx.key.part());
         let left = written::withdraw(&self.0.calls(&SPEC), &wanted, &was).await?;
@@ -258,7 +276,7 @@ impl Action for IsolatePod {
     async fn verify_lapsed(&self, plan: &Plan) -> Result<Truth, ActionError> {
         let order: Order = order(plan)?;
         match &order.cut {
-            Some(part) => self.cut()?.verify(part, Want::Undone),
+            Some(part) => self.cut()?.verify(part, Want::Undone).await,
             None => Ok(Truth::HoldsNot("what stands in the API has no end".to_owned())),
         }
     }
@@ -270,7 +288,7 @@ impl Action for IsolatePod {
 
     async fn plan_again(&self, _: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let order: Order = order(former)?;
-        let part = self.cut()?.plan(&order.pod.uid, &order.nets)?;
+        let part = self.cut()?.plan(&order.pod.uid, &order.nets).await?;
         let part = part
             .ok_or_else(|| ActionError::give_up(format!("pod `{}` is not on this node any more", order.pod.place())))?;
         let of_cluster =

@@ -28,7 +28,7 @@ pub mod emit_event;
 pub mod evict_pod;
 pub mod get;
 #[cfg(feature = "client")]
-mod gone;
+pub(crate) mod gone;
 pub mod isolate_pod;
 pub mod label_node;
 pub mod label_pod;

@@ -3,13 +3,13 @@
 //!
 //! Keeps true: a restart is asked for once, however often it is run: the moment that is written on the template is decided when it is
 //! planned; where somebody else has asked for one since, theirs is waited for. What is not restarted by this (a paused rollout, a strategy
-//! `OnDelete`) is said and not tried.
+//! `OnDelete`) is said and not tried; where a partition leaves pods as they were it is never `verified`.
 
 #[cfg(feature = "client")]
 use crate::OwnerKind;
 #[cfg(feature = "client")]
 use crate::{
-    Calls, Cluster,
+    CallError, Calls, Cluster,
     verbs::gone::may_pass,
     verbs::order::{before, input, order, to_json},
     verbs::patience::Patience,
@@ -40,6 +40,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     targets: &["owner", "pod"],
     permissions: with_owners![
         "kubernetes:get pods",
+        "kubernetes:list pods",
         "kubernetes:patch deployments.apps",
         "kubernetes:patch statefulsets.apps",
         "kubernetes:patch daemonsets.apps"
@@ -62,7 +63,7 @@ pub struct Input {
 /// What came of it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
-    /// Every pod is a new one.
+    /// Every pod is a new one; false: a partition leaves some as they were.
     pub restarted: bool,
     /// Whose: `deployment/web`.
     pub owner: String,
@@ -114,13 +115,9 @@ impl Action for RestartOwner {
         let would_fail = calls.missing_on(namespace.as_deref(), &found.kind.resource()).await;
         let mut still_open =
             vec![format!("{found} makes its pods of the same image and configuration: the way in is still there")];
-        if let Rollout::Rolling { from, .. } = found.rollout
-            && from > 0
-        {
-            still_open.push(format!("its pods below {from} are not restarted: that is its partition"));
-        }
+        still_open.extend(found.left_out());
         still_open.extend(found.set_back_by());
-        let output = Output { restarted: true, owner: found.to_string(), pods: found.wanted };
+        let output = output(&found);
         let order = Order { call: SPEC.name.to_owned(), kind: found.kind, owner: found.named.clone(), at: moment() };
         Ok(Plan {
             targets: vec![found.target(self.0.name(), found.rollout_takes())],
@@ -140,12 +137,11 @@ impl Action for RestartOwner {
         let mut patience = Patience::of(cx);
         loop {
             let why = match workload::read_again(&calls, order.kind, &order.owner).await {
-                Ok(Some(found)) => match state(&found, &was) {
-                    None => {
-                        let output = Output { restarted: true, owner: found.to_string(), pods: found.wanted };
-                        return Ok(to_json(&output));
-                    }
-                    Some(why) => why,
+                Ok(Some(found)) => match state(&calls, &found, &was).await {
+                    Ok(None) => return Ok(to_json(&output(&found))),
+                    Ok(Some(why)) => why,
+                    Err(error) if may_pass(&error) => error.to_string(),
+                    Err(error) => return Err(error.into()),
                 },
                 Ok(None) => return Err(ActionError::give_up(gone(&order))),
                 Err(error) if may_pass(&error) => error.to_string(),
@@ -163,11 +159,13 @@ impl Action for RestartOwner {
 
     async fn verify(&self, plan: &Plan, _: Want) -> Result<Truth, ActionError> {
         let (order, was): (Order, Before) = (order(plan)?, before(plan)?);
-        let found = workload::read_again(&self.0.calls(&SPEC), order.kind, &order.owner).await?;
-        Ok(match found.as_ref().map(|found| state(found, &was)) {
-            None => Truth::HoldsNot(gone(&order)),
-            Some(None) => Truth::Holds,
-            Some(Some(why)) => Truth::HoldsNot(format!("`{}`: {why}", order.owner.place())),
+        let calls = self.0.calls(&SPEC);
+        let Some(found) = workload::read_again(&calls, order.kind, &order.owner).await? else {
+            return Ok(Truth::HoldsNot(gone(&order)));
+        };
+        Ok(match state(&calls, &found, &was).await? {
+            None => found.left_out().map_or(Truth::Holds, Truth::Unproved),
+            Some(why) => Truth::HoldsNot(format!("`{}`: {why}", order.owner.place())),
         })
     }
 
@@ -202,21 +200,28 @@ fn restartable(found: &Workload) -> Result<(), ActionError> {
             format!("{found} replaces a pod only when somebody deletes it (OnDelete)"),
             "`kubernetes.delete_pod` for each of its pods",
         ),
-        Rollout::Rolling { from, .. } if from > 0 && from >= found.wanted => no(
-            format!("{found} has a partition of {from}: none of its pods would be replaced"),
-            "`kubernetes.delete_pod`",
-        ),
-        _ => Ok(()),
+        _ => match found.leaves_all_out() {
+            Some(from) => no(
+                format!("{found} has a partition of {from}: none of its pods would be replaced"),
+                "`kubernetes.delete_pod`",
+            ),
+            None => Ok(()),
+        },
     }
+}
+
+#[cfg(feature = "client")]
+fn output(found: &Workload) -> Output {
+    Output { restarted: found.left_out().is_none(), owner: found.to_string(), pods: found.wanted }
 }
 
 /// Why its pods are not all newer than the plan, if they are not.
 #[cfg(feature = "client")]
-fn state(found: &Workload, was: &Before) -> Option<String> {
+async fn state(calls: &Calls<'_>, found: &Workload, was: &Before) -> Result<Option<String>, CallError> {
     if found.notes.get(KEY) == was.at.as_ref() {
-        return Some("nobody has asked it to restart".to_owned());
+        return Ok(Some("nobody has asked it to restart".to_owned()));
     }
-    found.rolls()
+    found.goes_on(calls).await
 }
 
 /// Asks for the restart, unless it, or another one, was asked for since the plan.

@@ -2,7 +2,8 @@
 //! capabilities, a writable root file system, and system calls that the runtime's profile forbids. It makes a rollout, which is waited for.
 //!
 //! Keeps true: exactly these fields of exactly these containers are written, each as it stood is kept, and each is given back but where
-//! somebody else has written since; what the pods may break of is said before.
+//! somebody else has written since; what the pods may break of is said before. Neither is done before its rollout is over and the former pods
+//! have ended; where a partition leaves pods as they were it is never `verified`.
 
 #[cfg(feature = "client")]
 mod breaks;
@@ -11,8 +12,10 @@ mod fields;
 
 #[cfg(feature = "client")]
 use crate::{
-    Calls, Cluster, OwnerKind,
+    CallError, Calls, Cluster, OwnerKind,
+    verbs::gone::may_pass,
     verbs::order::{before, input, order, to_json},
+    verbs::patience::Patience,
     verbs::written::{Named, change_named, read},
     workload::{self, Rollout, Workload},
 };
@@ -28,7 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 #[cfg(feature = "client")]
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
@@ -42,6 +45,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     targets: &["owner", "pod"],
     permissions: with_owners![
         "kubernetes:get pods",
+        "kubernetes:list pods",
         "kubernetes:patch deployments.apps",
         "kubernetes:patch statefulsets.apps",
         "kubernetes:patch daemonsets.apps"
@@ -94,13 +98,6 @@ struct Before {
 #[cfg(feature = "client")]
 const KINDS: [OwnerKind; 3] = [OwnerKind::Deployment, OwnerKind::StatefulSet, OwnerKind::DaemonSet];
 
-/// Between two looks at a rollout.
-#[cfg(feature = "client")]
-const PAUSE: Duration = Duration::from_millis(250);
-/// So long before its end an attempt tells how far it came.
-#[cfg(feature = "client")]
-const MARGIN: Duration = Duration::from_secs(1);
-
 /// The verb.
 #[cfg(feature = "client")]
 #[derive(Debug)]
@@ -133,16 +130,15 @@ impl Action for RestrictOwner {
         let namespace = found.named.namespace.as_deref();
         let needs = crate::call::Needs::of("patch", &found.kind.resource(), namespace, Some(&found.named.name));
         let mut still_open = breaks::leaves_open(&template);
-        if let Rollout::Rolling { from, .. } = found.rollout
-            && from > 0
-        {
-            still_open.push(format!("its pods below {from} are not made anew: that is its partition"));
-        }
+        still_open.extend(found.left_out());
         still_open.extend(found.set_back_by());
         let before = Before { containers };
+        // A template that is restricted says nothing of the pods that were made before it was.
+        let is_so =
+            before.containers.is_empty() && found.left_out().is_none() && found.goes_on(&calls).await?.is_none();
         Ok(Plan {
             targets: vec![found.target(self.0.name(), found.rollout_takes())],
-            already: before.containers.is_empty(),
+            already: is_so,
             predicted: to_json(&output(&order, &before)),
             calls: vec![to_json(&order)],
             before: to_json(&before),
@@ -159,19 +155,8 @@ impl Action for RestrictOwner {
             patch_of(all.filter_map(|one| Some((one.list.clone(), one.setting(template)?))).collect())
         };
         write(&calls, &order, set).await?;
-        loop {
-            let found = workload::read_again(&calls, order.kind, &order.owner).await?;
-            let found = found.ok_or_else(|| ActionError::give_up(gone(&order)))?;
-            let Some(why) = found.rolls() else { return Ok(to_json(&output(&order, &before))) };
-            let left = cx.deadline.since(cx.clock.now());
-            if cx.stop.is_raised() || left <= MARGIN {
-                return Err(ActionError::retry(format!(
-                    "`{}` is restricted, and its rollout goes on: {why}",
-                    order.owner.place()
-                )));
-            }
-            cx.clock.sleep_until(cx.clock.now().after(PAUSE)).await;
-        }
+        let is_there = rolled_out(&calls, &order, cx, "is restricted").await?;
+        if is_there { Ok(to_json(&output(&order, &before))) } else { Err(ActionError::give_up(gone(&order))) }
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
@@ -186,24 +171,27 @@ impl Action for RestrictOwner {
         if want == Want::Undone {
             let mut all = before.containers.iter();
             let set = all.find_map(|one| one.still_set(&template).first().map(|field| (one, field.at.clone())));
-            return Ok(set.map_or(Truth::Holds, |(one, at)| {
-                Truth::HoldsNot(format!("`{at}` of container `{}` is as quell set it", one.name))
-            }));
+            if let Some((one, at)) = set {
+                return Ok(Truth::HoldsNot(format!("`{at}` of container `{}` is as quell set it", one.name)));
+            }
+            let why = state(&calls, &order).await?.unwrap_or_default();
+            return Ok(why.map_or(Truth::Holds, |why| Truth::HoldsNot(goes_on(&order, "is given back", &why))));
         }
         // One that came since counts too: every container is meant.
         let mut all = fields::containers(&template).filter_map(|(list, one)| Container::of(&template, list, one));
         if let Some(one) = all.next() {
             return Ok(Truth::HoldsNot(format!("not restricted: {}", told(&one))));
         }
-        let found = workload::read_again(&calls, order.kind, &order.owner).await?;
-        Ok(match found.map(|found| found.rolls()) {
-            None => Truth::HoldsNot(gone(&order)),
-            Some(None) => Truth::Holds,
-            Some(Some(why)) => Truth::HoldsNot(format!("the rollout of `{}` goes on: {why}", order.owner.place())),
+        let Some(found) = workload::read_again(&calls, order.kind, &order.owner).await? else {
+            return Ok(Truth::HoldsNot(gone(&order)));
+        };
+        Ok(match found.goes_on(&calls).await? {
+            None => found.left_out().map_or(Truth::Holds, Truth::Unproved),
+            Some(why) => Truth::HoldsNot(goes_on(&order, "is restricted", &why)),
         })
     }
 
-    async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let (order, before): (Order, Before) = (order(go.plan())?, before(go.plan())?);
         let calls = self.0.calls(&SPEC);
         let mut output = to_json(&output(&order, &before));
@@ -219,11 +207,47 @@ impl Action for RestrictOwner {
             patch_of(all.into_iter().filter_map(|(list, (back, _))| Some((list, back?))).collect())
         };
         write(&calls, &order, back).await?;
+        if !rolled_out(&calls, &order, cx, "is given back").await? {
+            output["gone"] = true.into();
+        }
         if !still.is_empty() {
             output["still"] = still.join("; ").into();
         }
         Ok(output)
     }
+}
+
+/// Why its rollout is not over, if it is not; none: it is gone.
+#[cfg(feature = "client")]
+async fn state(calls: &Calls<'_>, order: &Order) -> Result<Option<Option<String>>, CallError> {
+    match workload::read_again(calls, order.kind, &order.owner).await? {
+        Some(found) => found.goes_on(calls).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Waits until its rollout is over, as long as the attempt lasts; false: it is gone. Meanwhile the API server may be away. `done`: what was
+/// done to it.
+#[cfg(feature = "client")]
+async fn rolled_out(calls: &Calls<'_>, order: &Order, cx: &ActionContext, done: &str) -> Result<bool, ActionError> {
+    let mut patience = Patience::of(cx);
+    loop {
+        let why = match state(calls, order).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(None)) => return Ok(true),
+            Ok(Some(Some(why))) => why,
+            Err(error) if may_pass(&error) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if !patience.goes_on().await {
+            return Err(ActionError::retry(goes_on(order, done, &why)));
+        }
+    }
+}
+
+#[cfg(feature = "client")]
+fn goes_on(order: &Order, done: &str, why: &str) -> String {
+    format!("`{}` {done}, and its rollout goes on: {why}", order.owner.place())
 }
 
 /// For people: what is set of a container.
@@ -270,7 +294,13 @@ fn restrictable(found: &Workload, template: &Json) -> Result<(), ActionError> {
             format!("{found} replaces a pod only when somebody deletes it (OnDelete): the pods would stay as they are"),
             "`kubernetes.isolate_pod` for the pods that were attacked",
         ),
-        _ => Ok(()),
+        _ => match found.leaves_all_out() {
+            Some(from) => no(
+                format!("{found} has a partition of {from}: none of its pods would be replaced"),
+                "`kubernetes.isolate_pod` for the pods that were attacked",
+            ),
+            None => Ok(()),
+        },
     }
 }
 

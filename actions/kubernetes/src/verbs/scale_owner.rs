@@ -8,7 +8,7 @@ use crate::OwnerKind;
 #[cfg(feature = "client")]
 use crate::{
     CallError, Calls, Cluster,
-    verbs::gone::{is_over, may_pass},
+    verbs::gone::may_pass,
     verbs::order::{before, input, order, to_json},
     verbs::patience::Patience,
     verbs::written::Named,
@@ -19,10 +19,10 @@ use crate::{OwnerRef, PodRef};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{Pod, ReplicationController},
+    core::v1::ReplicationController,
 };
 #[cfg(feature = "client")]
-use kube::{api::ListParams, core::Selector};
+use kube::api::ListParams;
 #[cfg(feature = "client")]
 use quell_model::{Action, ActionContext, ActionError, Admitted, Json, Plan, Truth, Want};
 use quell_model::{ActionSpec, Guarantee, Lane};
@@ -249,19 +249,8 @@ async fn state(calls: &Calls<'_>, found: &Workload, to: u32) -> Result<Option<St
     if found.stands != to {
         return Ok(Some(format!("{} pods are counted", found.stands)));
     }
-    let there = pods(calls, found).await?;
+    let there = found.pods(calls).await?.len();
     Ok((there > to as usize).then(|| format!("{there} pods are there, with those that terminate")))
-}
-
-/// How many of its pods the API server has that have not run to their end.
-#[cfg(feature = "client")]
-async fn pods(calls: &Calls<'_>, of: &Workload) -> Result<usize, CallError> {
-    let selector = of.selector.clone().unwrap_or_default();
-    // Without a term it would be every pod of the namespace; no such owner can be made.
-    let selector = Selector::try_from(selector).map_err(|error| CallError::Refused(error.to_string()))?;
-    let fits = ListParams::default().labels_from(&selector);
-    let all = calls.list::<Pod>(of.named.namespace.as_deref(), &fits).await?;
-    Ok(all.iter().filter(|pod| !is_over(pod)).count())
 }
 
 /// What else scales it.

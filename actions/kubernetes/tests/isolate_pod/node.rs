@@ -67,7 +67,7 @@ impl Cut for Paper {
 }
 
 /// A node that runs pods: their cgroups, removed with it.
-struct Node {
+pub(super) struct Node {
     paper: Arc<Paper>,
     root: PathBuf,
     dirs: Mutex<Vec<PathBuf>>,
@@ -75,7 +75,7 @@ struct Node {
 
 impl Node {
     /// None, loudly, where no cgroup can be made.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
         let of = |line: &str| {
             let mut words = line.split(' ').skip(1);
@@ -90,7 +90,7 @@ impl Node {
     }
 
     /// The pod runs here.
-    fn runs(&self, uid: &str) {
+    pub(super) fn runs(&self, uid: &str) {
         let dir = self.root.join(format!("pod{uid}"));
         fs::create_dir(&dir).unwrap();
         self.dirs.lock().unwrap().push(dir);
@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// A cluster, as the engine on this node reaches it.
-    fn cluster(&self, kubeconfig: PathBuf) -> Arc<Cluster> {
+    pub(super) fn cluster(&self, kubeconfig: PathBuf) -> Arc<Cluster> {
         let settings = Settings { name: "test".into(), kubeconfig: Some(kubeconfig), context: None };
         let world = HostWorld::live("node1".into()).unwrap().with_cut(Arc::clone(&self.paper) as _);
         Arc::new(Cluster::new(settings).with_cut(PodCut::new(world)))
@@ -186,6 +186,27 @@ async fn what_a_boot_ended_is_put_in_force_again() {
     node.ends(&uid);
     let why = verb.plan_again(&input, &again).await.unwrap_err().to_string();
     assert!(why.contains("is not on this node any more"), "{why}");
+}
+
+#[tokio::test]
+async fn the_cut_of_an_earlier_attempt_does_not_outlive_its_undo() {
+    let (Some(place), Some(node)) = (Place::new("node").await, Node::new()) else { return };
+    place.pod("web-1", json!({ "app": "web" }), json!({})).await;
+    let uid = uid(&place, "web-1").await;
+    node.runs(&uid);
+    let cluster = node.cluster(place.kubeconfig.clone());
+    let (act, verb) = (Act::of("r-1"), verb(&cluster, VERB));
+    let input = json!({ "pod": place.named("web-1") });
+    act.whole(&*verb, &input).await.unwrap();
+    // The next attempt finds nothing to cut, and its plan is the one that is taken back.
+    node.ends(&uid);
+    let again = act.whole(&*verb, &input).await.unwrap();
+    assert_eq!((&again.output["cut"], node.rules().len()), (&Json::Null, 1));
+    let other = Act::of("r-2");
+    assert_eq!(verb.verify_undone(&again.plan, &other.back()).await.unwrap(), Truth::Holds, "it is none of another's");
+    assert!(matches!(verb.verify_undone(&again.plan, &act.back()).await.unwrap(), Truth::HoldsNot(_)));
+    let (_, truth) = act.taken_back(&*verb, &again.plan).await.unwrap();
+    assert_eq!((truth, node.rules().len(), policies(&place).await.len()), (Truth::Holds, 0, 0));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::super::back::{While, bring_back};
 use super::super::testing::{Paper, finish, hands, path_of};
 use super::tests::{put, v2};
 use super::*;
-use crate::testing::{Act, Family};
+use crate::testing::{Act, Family, wait_until};
 use crate::world::CgroupKind;
 use quell_model::{Cut, IdempotencyKey};
 use std::fs;
@@ -62,6 +62,29 @@ fn each_comes_back_to_where_they_were() {
     let undone = finish(verb.undo(&go, &cx)).unwrap();
     assert_eq!((undone["moved_back"].as_u64(), &undone["still"]), (Some(2), &Json::Null));
     assert_eq!((v2(parent), v2(child)), (path_of(&dir), other));
+}
+
+#[test]
+fn whoever_has_ended_and_is_not_reaped_is_not_waited_for() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    // Nobody reaps what the shell started, once it is another program.
+    let parent = family.spawn("sleep 300 & echo $! >$DIR/child; exec sleep 300");
+    let child = family.pid("child");
+    for pid in [parent, child] {
+        put(pid, &dir);
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    wait_until("it is a zombie", || family.stat(child).is_some_and(|stat| stat.is_dead()));
+    let verb = verb(&family, &Arc::<Paper>::default());
+    let (act, cx) = (Act::new(), Act::new().context());
+    let plan = finish(verb.plan(&json!({ "process": family.id(parent), "scope": "tree" }))).unwrap();
+    let go = act.admitted(&verb, plan);
+    assert_eq!(finish(verb.run(&go, &cx)).unwrap()["moved"], 1);
+    assert_ne!(v2(parent), path_of(&dir));
+    finish(verb.undo(&go, &cx)).unwrap();
+    assert_eq!(v2(parent), path_of(&dir));
 }
 
 #[test]

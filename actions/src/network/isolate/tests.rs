@@ -39,7 +39,7 @@ fn a_cgroup_is_cut_off_proved_and_given_back() {
     assert_eq!(plan.predicted, json!({ "cgroup": path_of(&dir), "loopback": false }));
     assert_eq!(plan.calls[1]["sockets"][0], "tcp 127.0.0.1:1 → 127.0.0.1:2");
     assert_eq!(plan.targets.len(), 2);
-    assert!(matches!(&plan.targets[0].facts, TargetFacts::Cgroup { path, needed: None } if *path == path_of(&dir)));
+    assert!(matches!(&plan.targets[0].facts, TargetFacts::Cgroup { path, needed: None, .. } if *path == path_of(&dir)));
     assert_eq!(
         plan.targets.iter().map(|one| one.named).collect::<Vec<_>>(),
         [false, true],

@@ -1,11 +1,14 @@
 //! The part against a cut in memory, on cgroups of its own that are called as kubelets call them.
 
+use super::super::block_peer::BlockPeer;
+use super::super::home::Found;
 use super::super::isolate::Isolate;
 use super::super::testing::{Paper, finish, hands, path_of};
 use super::*;
+use crate::process::pace::Pace;
 use crate::testing::{Act, Family};
 use crate::world::CgroupKind;
-use quell_model::{Action, Plan};
+use quell_model::{Action, Decision, Plan, PodPlace, Pods};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,22 +67,22 @@ fn a_pod_is_cut_off_with_all_of_its_containers_within_the_plan_of_another_verb()
     let (paper, uid) = (Arc::<Paper>::default(), uid(1));
     let pod = Pod::new(&family, &dir, &uid);
     let cut = cut(&family, &paper);
-    let part = cut.plan(&uid, &["10.0.0.53".to_owned()]).unwrap().unwrap();
+    let part = finish(cut.plan(&uid, &["10.0.0.53".to_owned()])).unwrap().unwrap();
     let path = format!("{}{}", path_of(&dir), path_of(&pod.0));
-    assert!(matches!(&part.targets[0].facts, TargetFacts::Cgroup { path: its, needed: None } if *its == path));
+    assert!(matches!(&part.targets[0].facts, TargetFacts::Cgroup { path: its, needed: None, .. } if *its == path));
     assert_eq!(part.targets[0].label, format!("pod {uid}, cgroup {path}"));
     assert_eq!((part.targets.len(), &part.predicted["cgroup"], part.already), (3, &json!(path), false));
     assert!(part.still_open.iter().any(|one| one.contains("AF_PACKET")), "{part:?}");
-    assert_eq!(cut.verify(&part.part, Want::Undone), Ok(Truth::Holds));
+    assert_eq!(finish(cut.verify(&part.part, Want::Undone)), Ok(Truth::Holds));
 
     let (act, cx, verb) = (Act::new(), Act::new().context(), Isolate::new(hands(&family, &paper)));
     let go = act.admitted(&verb, around(&part));
     // Kept in a journal, it is the same.
     let kept = go.plan().before["node"].clone();
-    let output = cut.run(&go, &kept, &cx).unwrap();
+    let output = finish(cut.run(&go, &kept, &cx)).unwrap();
     assert_eq!((&output["cgroup"], &output["moved"]), (&json!(path), &json!(0)));
     assert_eq!(paper.all().len(), 1);
-    assert_eq!(cut.verify(&kept, Want::Acted), Ok(Truth::Holds));
+    assert_eq!(finish(cut.verify(&kept, Want::Acted)), Ok(Truth::Holds));
     assert!(matches!(cut.verify_undone(&kept, &cx), Ok(Truth::HoldsNot(_))));
     cut.hold(&go, &kept, &cx, Duration::from_secs(7200)).unwrap();
     let held = paper.all()[0].until_ns;
@@ -89,15 +92,15 @@ fn a_pod_is_cut_off_with_all_of_its_containers_within_the_plan_of_another_verb()
     let mut other = around(&part);
     other.targets.remove(0);
     let unseen = act.admitted(&verb, other);
-    let why = cut.run(&unseen, &kept, &cx).unwrap_err().to_string();
+    let why = finish(cut.run(&unseen, &kept, &cx)).unwrap_err().to_string();
     assert!(why.contains("is no target of what was admitted"), "{why}");
-    assert!(cut.undo(&unseen, &kept, &cx).is_err() && cut.hold(&unseen, &kept, &cx, Duration::ZERO).is_err());
-    assert_eq!(cut.undo(&go, &kept, &cx).unwrap()["removed"], true);
+    assert!(finish(cut.undo(&unseen, &kept, &cx)).is_err() && cut.hold(&unseen, &kept, &cx, Duration::ZERO).is_err());
+    assert_eq!(finish(cut.undo(&go, &kept, &cx)).unwrap()["removed"], true);
     assert_eq!(cut.verify_undone(&kept, &cx), Ok(Truth::Holds));
     assert!(paper.all().is_empty());
-    assert_eq!(cut.plan(&self::uid(2), &[]).unwrap(), None, "no such pod is here");
-    assert!(cut.plan("web-0", &[]).unwrap_err().to_string().contains("is no uid of a pod"));
-    assert!(cut.run(&go, &json!({}), &cx).unwrap_err().to_string().contains("part cannot be read"));
+    assert_eq!(finish(cut.plan(&self::uid(2), &[])).unwrap(), None, "no such pod is here");
+    assert!(finish(cut.plan("web-0", &[])).unwrap_err().to_string().contains("is no uid of a pod"));
+    assert!(finish(cut.run(&go, &json!({}), &cx)).unwrap_err().to_string().contains("part cannot be read"));
 }
 
 #[test]
@@ -139,18 +142,86 @@ fn nobody_shields_a_pod_by_a_name_and_two_of_a_name_are_refused() {
     // A user's, of the very name.
     let theirs = make(&format!("a-pod{uid}.slice"));
     std::os::unix::fs::chown(&theirs.0, Some(65_534), None).unwrap();
-    let part = cut.plan(&uid, &[]).unwrap().unwrap();
+    let part = finish(cut.plan(&uid, &[])).unwrap().unwrap();
     assert!(part.still_open.iter().any(|one| one.contains("may have named so")), "{part:?}");
     // And one that a container names within its own.
     let container = make(&format!("docker-{:064x}.scope", 7));
     let within = make(&format!("docker-{:064x}.scope/pod{uid}", 7));
-    assert!(cut.plan(&uid, &[]).unwrap_err().to_string().contains("no one cgroup for all"), "neither is the runtime's");
+    assert!(
+        finish(cut.plan(&uid, &[])).unwrap_err().to_string().contains("no one cgroup for all"),
+        "neither is the runtime's"
+    );
     let real = make(&format!("pod{uid}"));
-    let part = cut.plan(&uid, &[]).unwrap().unwrap();
+    let part = finish(cut.plan(&uid, &[])).unwrap().unwrap();
     assert_eq!(part.predicted["cgroup"], format!("{}/pod{uid}", path_of(&dir)));
     assert!(!part.still_open.iter().any(|one| one.contains("may have named so")));
     let second = make(&format!("b-pod{uid}.slice"));
-    let why = cut.plan(&uid, &[]).unwrap_err().to_string();
+    let why = finish(cut.plan(&uid, &[])).unwrap_err().to_string();
     assert!(why.contains("no one cgroup for all of its containers: "), "{why}");
     drop((within, container, theirs, real, second));
+}
+
+#[test]
+fn a_pod_of_a_protected_namespace_is_not_cut_off_whatever_names_it() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    let (paper, uid) = (Arc::<Paper>::default(), uid(5));
+    let pod = Pod::new(&family, &dir, &uid);
+    let pods = Arc::new(Pods::new("kubernetes".into()));
+    let place = PodPlace { uid: uid.as_str().into(), namespace: "kube-system".into(), name: "dns".into() };
+    pods.note_places([place].into_iter());
+    let world = family.world().with_cut(Arc::clone(&paper) as _).with_pods(pods);
+    let hands = Arc::new(Hands::new(world.clone()));
+    let (isolate, block) = (Isolate::new(Arc::clone(&hands)), BlockPeer::new(hands));
+    let mut act = Act::new();
+    act.guard.protect.namespaces = vec!["kube-system".into()];
+    let container =
+        fs::read_dir(&pod.0).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let pid: u32 = fs::read_to_string(container.join("cgroup.procs")).unwrap().trim().parse().unwrap();
+    let (of_pod, above) = (format!("{}{}", path_of(&dir), path_of(&pod.0)), path_of(&dir));
+    let each: [(&dyn Action, Json); 6] = [
+        (&isolate, json!({ "process": family.id(pid) })),
+        (&isolate, json!({ "pod": uid })),
+        (&isolate, json!({ "cgroup": of_pod })),
+        (&isolate, json!({ "cgroup": above })),
+        (&block, json!({ "cidr": "203.0.113.5", "scope": "cgroup", "cgroup": of_pod })),
+        (&block, json!({ "cidr": "203.0.113.5", "scope": "cgroup", "cgroup": above })),
+    ];
+    for (verb, input) in each {
+        let Decision::Refuse { guard, why, .. } = act.decide(verb, finish(verb.plan(&input)).unwrap()) else {
+            panic!("{input}")
+        };
+        assert!(guard.as_str() == "protect" && why.contains("in the pod `kube-system/dns`"), "{input}: {why}");
+    }
+    let part = finish(PodCut::new(world).plan(&uid, &[])).unwrap().unwrap();
+    assert!(matches!(act.decide(&isolate, around(&part)), Decision::Refuse { .. }));
+}
+
+/// As many as somebody likes to make in a cgroup that is theirs.
+#[test]
+fn cgroups_that_somebody_makes_at_will_hide_no_pod_and_are_not_looked_through_for_ever() {
+    let family = Family::new();
+    let (paper, uid) = (Arc::<Paper>::default(), uid(6));
+    let root = family.dir().join("cgroup");
+    let theirs = root.join("user.slice/theirs");
+    let many = |dir: &Path, count: u32| {
+        (0..count).for_each(|number| fs::create_dir_all(dir.join(number.to_string())).unwrap());
+    };
+    many(&theirs, 20);
+    std::os::unix::fs::chown(&theirs, Some(65_534), None).unwrap();
+    let pod = root.join(format!("kubepods/pod{uid}"));
+    fs::create_dir_all(&pod).unwrap();
+    let roots = vec![crate::world::CgroupRoot { dir: root.clone(), kind: CgroupKind::V2 }];
+    let world = HostWorld { cgroups: roots, ..family.world().with_cut(Arc::clone(&paper) as _) };
+    let hands = Hands::new(world);
+    let is_it = |part: &str| part == format!("pod{uid}");
+    // What root made is looked through first, and is enough: a walk of 8 does not come to what is theirs.
+    let found = finish(Found::below_at(&root, &is_it, Pace::of_steps(8))).unwrap();
+    assert_eq!(finish(found.only(&hands, String::new, "")).unwrap().unwrap().path, format!("/kubepods/pod{uid}"));
+    fs::remove_dir(&pod).unwrap();
+    // What is not found then is not told as not there.
+    let error = finish(Found::below_at(&root, &is_it, Pace::of_steps(8))).unwrap_err();
+    assert!(error.to_string().contains("the tree of cgroups is more than is looked through: 8 cgroups"), "{error}");
+    assert!(matches!(error, ActionError::GiveUp { hint: Some(_), .. }));
+    assert!(finish(Found::below_at(&root, &is_it, Pace::of_steps(1000))).is_ok(), "it has an end");
 }

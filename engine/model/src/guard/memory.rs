@@ -9,6 +9,7 @@ use crate::action::{Plan, TargetFacts};
 use crate::guard::replicas::{Taken, UNSEEN, WAS_WANTED, taken};
 use crate::guard::{Concerns, object, place};
 use crate::ids::{Name, RunId};
+use crate::record::Part;
 use crate::time::Stamp;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -157,6 +158,8 @@ pub struct Memory {
     others: HashMap<(Name, Whom), Last>,
     /// What was taken of owners' replicas and clusters' nodes.
     groups: HashMap<String, Group>,
+    /// And what the acts that are under way take, each of which it may at any moment until it ends.
+    under_way: HashMap<(RunId, Part), Vec<Taken>>,
     by_run: HashMap<RunId, BTreeSet<String>>,
     opened: HashMap<Name, Opened>,
     /// When a person last closed a playbook's breaker: what it acted on before is no reason to open it.
@@ -276,11 +279,31 @@ impl Memory {
         (*then, *most) = ((*then).max(at), (*most).max(takes));
     }
 
-    /// How much was taken of a group that its cluster may not show yet, but for what these objects take.
+    /// An act begins that was added: what it takes counts until it ends, and for as long after as its cluster may not show it.
+    pub fn begins(&mut self, run: &RunId, part: &Part, plan: &Plan) {
+        let takes = taken(plan);
+        if !takes.is_empty() {
+            self.under_way.insert((run.clone(), part.clone()), takes);
+        }
+    }
+
+    /// It has ended, however it did.
+    pub fn ends(&mut self, run: &RunId, part: &Part, at: Stamp) {
+        let takes = self.under_way.remove(&(run.clone(), part.clone())).into_iter().flatten();
+        takes.for_each(|taken| self.takes(taken, at));
+    }
+
+    /// How much was taken of a group that its cluster may not show yet, or is about to be, but for what these objects take.
     pub(super) fn taken(&self, group: &str, now: Stamp, but: &BTreeSet<&str>) -> u32 {
         let known = self.groups.get(group).into_iter().flat_map(|group| &group.taken);
-        let unseen = known.filter(|(uid, (at, _))| now.since(*at) <= UNSEEN && !but.contains(uid.as_str()));
-        unseen.fold(0, |sum, (_, (_, takes))| sum.saturating_add(*takes))
+        let unseen = known.filter(|(_, (at, _))| now.since(*at) <= UNSEEN).map(|(uid, (_, takes))| (uid, *takes));
+        let under_way = self.under_way.values().flatten().filter(|one| one.group == group);
+        let mut all: HashMap<&str, u32> = HashMap::new();
+        for (uid, takes) in unseen.chain(under_way.map(|one| (&one.uid, one.takes))) {
+            let most = all.entry(uid.as_str()).or_default();
+            *most = (*most).max(takes);
+        }
+        all.into_iter().filter(|(uid, _)| !but.contains(uid)).fold(0, |sum, (_, takes)| sum.saturating_add(takes))
     }
 
     #[cfg(test)]
@@ -302,6 +325,7 @@ impl Memory {
     /// Forgets a run that has ended.
     pub fn run_ended(&mut self, run: &RunId) {
         self.by_run.remove(run);
+        self.under_way.retain(|(of, _), _| of != run);
     }
 
     /// The breaker of a playbook opened by itself.

@@ -14,6 +14,7 @@ mod place;
 mod protect;
 mod replicas;
 mod warm_up;
+mod within;
 
 pub use bait::{BAIT, Owned, bait};
 pub use breaker::Breaker;
@@ -22,9 +23,10 @@ pub use limits::{ALL, EACH, Limits};
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use name::GuardName;
 pub use place::{place, place_of_event};
-pub use protect::{OwnPod, Protect, ProtectedFile, Within};
+pub use protect::{OwnPod, Protect, ProtectedFile};
 pub use replicas::{MinReady, Share, Taken};
 pub use warm_up::{MOST_WARM, WarmUp};
+pub use within::Within;
 
 use crate::action::{ActionSpec, Plan, Target};
 use crate::ids::{Name, RunId};
@@ -143,9 +145,10 @@ pub enum Consent {
 /// Why nothing acts while every action is paused.
 pub const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
 
-/// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth.
+/// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth. What it could not judge is added to what the plan says of
+/// itself.
 #[must_use]
-pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Decision {
+pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, mut plan: Plan) -> Decision {
     let refuse = |guard: GuardName, target: &str, why: String| Decision::Refuse {
         guard: guard.into(),
         target: target.to_owned(),
@@ -159,6 +162,10 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
             return refuse(GuardName::OnlyWithin, &target.label, why);
         }
     }
+    // Asked again at the act it is no further thing.
+    let unsure = guard.protect.unsure(&plan).into_iter().filter(|what| !plan.still_open.contains(what));
+    let unsure: Vec<String> = unsure.collect();
+    plan.still_open.extend(unsure);
     if plan.already {
         return Decision::Observe { plan, why: "it is so already".to_owned() };
     }

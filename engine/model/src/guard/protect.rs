@@ -1,13 +1,15 @@
-//! What may never be touched, and outside of what nothing may be.
+//! What may never be touched.
 //!
 //! Processes are protected by identity, by executable file (device and inode), by unit and by user; never by name:
 //! malware is called sshd too. What the target itself started has no protection by executable. Objects of a cluster are protected by their
-//! namespace, nodes by their name, and the pod that quell runs in by its uid.
+//! namespace, and so are the processes and cgroups of its pods, whoever started them; nodes by their name, and the pod that quell runs in by
+//! its uid. Of a pod's process of which nobody can say in which namespace it is the namespace holds nothing back: what contains an attacker
+//! must work while a cluster is away. The plan says so.
 
 use crate::action::{Plan, Target, TargetFacts};
 use crate::ids::Name;
+use crate::pods::InPod;
 use crate::process::ProcessId;
-use std::fmt;
 
 /// A protected executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Protect {
     /// Why this target may not be touched, if it may not.
     #[must_use]
     pub fn objection(&self, target: &Target) -> Option<String> {
-        let TargetFacts::Process { id, file, unit, uid, kernel_thread, below_named, .. } = &target.facts else {
+        let TargetFacts::Process { id, file, unit, uid, kernel_thread, below_named, pod, .. } = &target.facts else {
             return self.objection_to_others(&target.facts, target.named);
         };
         if id.pid == 1 {
@@ -72,6 +74,9 @@ impl Protect {
         }
         if self.processes.iter().any(|own| own.same_process(id)) {
             return Some("it is quell or what started quell".to_owned());
+        }
+        if let Some(why) = self.objection_to_pod(pod.as_ref()) {
+            return Some(why);
         }
         if *below_named {
             return None;
@@ -94,10 +99,11 @@ impl Protect {
     /// Why this image may not be kept from starting, this cgroup not be cut off, or this object not be touched, if it may not.
     fn objection_to_others(&self, facts: &TargetFacts, named: bool) -> Option<String> {
         match facts {
-            TargetFacts::Cgroup { needed, .. } => needed.clone(),
-            TargetFacts::Image { file, needed, .. } => {
-                let own = self.executables.iter().find(|own| own.file == *file);
-                needed.clone().or_else(|| own.map(|own| format!("`{}` is protected", own.path)))
+            TargetFacts::Cgroup { needed, pod, .. } => needed.clone().or_else(|| self.objection_to_pod(pod.as_ref())),
+            TargetFacts::Image { file, needed, pod, .. } => {
+                let own = || self.executables.iter().find(|own| own.file == *file);
+                let objection = needed.clone().or_else(|| own().map(|own| format!("`{}` is protected", own.path)));
+                objection.or_else(|| self.objection_to_pod(pod.as_ref()))
             }
             TargetFacts::Object { resource, namespace, name, uid, needed, .. } => {
                 let namespace = namespace.as_ref().map(Name::as_str);
@@ -129,13 +135,46 @@ impl Protect {
         self.objection_to_namespace(if resource == "namespaces" { name } else { namespace? })
     }
 
+    /// Of what lives on this host, in this pod.
+    fn objection_to_pod(&self, pod: Option<&InPod>) -> Option<String> {
+        let pod = pod?;
+        let namespace = pod.namespace.as_ref().map(Name::as_str);
+        if self.is_own(namespace, pod.name.as_ref().map_or("", Name::as_str), &pod.uid) {
+            return Some("quell runs in its pod".to_owned());
+        }
+        let objection = self.objection_to_namespace(namespace?)?;
+        Some(format!("it is in the pod `{pod}`, and {objection}"))
+    }
+
+    /// What a plan touches though nobody could say whether it is protected, for people.
+    #[must_use]
+    pub fn unsure(&self, plan: &Plan) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        if self.namespaces.is_empty() {
+            return all;
+        }
+        for pod in plan.targets.iter().filter_map(|target| target.facts.pod()).filter(|pod| pod.namespace.is_none()) {
+            let names = self.namespaces.join("`, `");
+            let what = format!(
+                "nobody could say in which namespace the pod {pod} is: `guard.protect.namespaces` (`{names}`) held nothing back there"
+            );
+            if !all.contains(&what) {
+                all.push(what);
+            }
+        }
+        all
+    }
+
     fn is_own(&self, namespace: Option<&str>, name: &str, uid: &str) -> bool {
         self.own_pod.as_ref().is_some_and(|own| own.is(namespace.unwrap_or_default(), name, uid))
     }
 
     fn objection_to_namespace(&self, namespace: &str) -> Option<String> {
         let own = self.namespaces.iter().find(|own| fits(own, namespace))?;
-        Some(format!("the namespace `{own}` is protected"))
+        let by = if own == namespace { String::new() } else { format!(" as `{own}`") };
+        Some(format!(
+            "the namespace `{namespace}` is protected{by} by `guard.protect.namespaces`; `quell doctor` says what changes that"
+        ))
     }
 }
 
@@ -154,64 +193,11 @@ fn namespace_of_account(id: &str) -> Option<&str> {
     }
 }
 
-/// The only places where something may be touched: of each kind of things the one that is named, and nothing of the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Within {
-    /// A cgroup's path below its hierarchy's root, with all below it: `/quell-demo-1`.
-    pub cgroup: Option<String>,
-    /// A namespace of a cluster.
-    pub namespace: Option<Name>,
-}
-
-impl Within {
-    /// Nothing but this cgroup and what is below it.
-    #[must_use]
-    pub fn cgroup(path: impl Into<String>) -> Self {
-        Self { cgroup: Some(path.into()), namespace: None }
-    }
-
-    /// Nothing but what is in this namespace.
-    #[must_use]
-    pub fn namespace(name: impl Into<Name>) -> Self {
-        Self { cgroup: None, namespace: Some(name.into()) }
-    }
-
-    /// Why this target lies outside, if it does.
-    #[must_use]
-    pub fn objection(&self, target: &Target) -> Option<String> {
-        match (&target.facts, &self.cgroup, &self.namespace) {
-            (
-                TargetFacts::Process { cgroup: Some(path), .. }
-                | TargetFacts::Image { cgroup: Some(path), .. }
-                | TargetFacts::Cgroup { path, .. },
-                Some(own),
-                _,
-            ) => {
-                let inside =
-                    path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                (!inside).then(|| format!("its cgroup `{path}` lies outside `{own}`"))
-            }
-            (TargetFacts::Object { namespace: Some(namespace), .. }, _, Some(own)) => {
-                (namespace != own).then(|| format!("its namespace `{namespace}` is not `{own}`"))
-            }
-            _ => Some(format!("it cannot be shown to lie within {self}")),
-        }
-    }
-}
-
-/// `the cgroup `/box``, `the namespace `shop``, or both.
-impl fmt::Display for Within {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cgroup = self.cgroup.as_ref().map(|path| format!("the cgroup `{path}`"));
-        let namespace = self.namespace.as_ref().map(|name| format!("the namespace `{name}`"));
-        let both: Vec<String> = cgroup.into_iter().chain(namespace).collect();
-        f.write_str(&both.join(" or "))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const KUBE_SYSTEM: &str = "the namespace `kube-system` is protected";
 
     fn object(resource: &str, namespace: Option<&str>, name: &str, needed: Option<&str>) -> Target {
         Target {
@@ -248,14 +234,17 @@ mod tests {
             ..Protect::default()
         };
         for (target, why) in [
-            (object("pods", Some("kube-system"), "dns", None), Some("the namespace `kube-system` is protected")),
-            (object("deployments.apps", Some("infra-a"), "x", None), Some("the namespace `infra-*` is protected")),
-            (object("namespaces", None, "kube-system", None), Some("the namespace `kube-system` is protected")),
+            (object("pods", Some("kube-system"), "dns", None), Some(KUBE_SYSTEM)),
+            (
+                object("deployments.apps", Some("infra-a"), "x", None),
+                Some("the namespace `infra-a` is protected as `infra-*`"),
+            ),
+            (object("namespaces", None, "kube-system", None), Some(KUBE_SYSTEM)),
             (object("nodes", None, "cp-1", None), Some("the node `cp-*` is protected")),
             (object("pods", Some("quell"), "quell-x", None), Some("quell runs in this pod")),
             (object("pods", Some("shop"), "web", Some("it is the only one")), Some("it is the only one")),
-            (account("system:serviceaccount:kube-system:default"), Some("the namespace `kube-system` is protected")),
-            (account("infra-b/deployer"), Some("the namespace `infra-*` is protected")),
+            (account("system:serviceaccount:kube-system:default"), Some(KUBE_SYSTEM)),
+            (account("infra-b/deployer"), Some("the namespace `infra-b` is protected as `infra-*`")),
             (account("shop/web"), None),
             (object("pods", Some("kube-systems"), "dns", None), None),
             (object("pods", Some("shop"), "quell-x", None), None),
@@ -264,7 +253,9 @@ mod tests {
             (object("nodes", None, "worker-1", None), None),
             (object("pods", Some("shop"), "cp-1", None), None),
         ] {
-            assert_eq!(protect.objection(&target).as_deref(), why, "{target:?}");
+            let said = protect.objection(&target);
+            let head = said.as_deref().map(|said| said.split(" by `guard").next().unwrap());
+            assert_eq!(head, why, "{target:?}");
         }
     }
 
@@ -292,20 +283,73 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_things_has_a_place_of_its_own_or_none() {
-        let process = Target {
-            facts: TargetFacts::Cgroup { path: "/box/a".into(), needed: None },
-            ..object("pods", None, "x", None)
+    fn whoever_lives_in_a_pod_of_a_protected_namespace_is_as_protected_as_the_pod() {
+        let protect = Protect {
+            namespaces: vec!["kube-system".into(), "infra-*".into()],
+            own_pod: Some(OwnPod { namespace: "quell".into(), name: "quell-x".into(), uid: Some("uid-own".into()) }),
+            ..Protect::default()
         };
-        let (in_shop, in_pay) = (object("pods", Some("shop"), "w", None), object("pods", Some("pay"), "w", None));
-        let node = object("nodes", None, "n", None);
-        let inside = |within: &Within| [&process, &in_shop, &in_pay, &node].map(|one| within.objection(one).is_none());
-        assert_eq!(inside(&Within::cgroup("/box")), [true, false, false, false]);
-        assert_eq!(inside(&Within::namespace("shop")), [false, true, false, false]);
-        let both = Within { cgroup: Some("/box".into()), namespace: Some("shop".into()) };
-        assert_eq!(inside(&both), [true, true, false, false]);
-        assert_eq!(both.objection(&in_pay).unwrap(), "its namespace `pay` is not `shop`");
-        assert!(both.objection(&node).unwrap().contains("the cgroup `/box` or the namespace `shop`"));
-        assert_eq!(inside(&Within::default()), [false; 4]);
+        let pod = |uid: &str, place: Option<(&str, &str)>| InPod {
+            uid: uid.into(),
+            namespace: place.map(|(namespace, _)| namespace.into()),
+            name: place.map(|(_, name)| name.into()),
+        };
+        let process = |below_named: bool, pod: Option<InPod>| TargetFacts::Process {
+            id: "41.90000000.1@1f2e3d4c-7b6a-4958-8c7d-6e5f4a3b2c1d".parse().unwrap(),
+            image: None,
+            file: None,
+            cgroup: None,
+            unit: None,
+            uid: 0,
+            kernel_thread: false,
+            below_named,
+            by_scope: false,
+            pod,
+        };
+        let each = |pod: Option<InPod>| {
+            let image = TargetFacts::Image {
+                path: "/bin/x".into(),
+                file: (1, 2),
+                cgroup: Some("/pod".into()),
+                needed: None,
+                pod: pod.clone(),
+            };
+            let cgroup = TargetFacts::Cgroup { path: "/pod".into(), needed: None, pod: pod.clone() };
+            [process(false, pod.clone()), process(true, pod), image, cgroup]
+        };
+        let why = |facts: TargetFacts| protect.objection(&Target { facts, ..object("pods", None, "x", None) });
+        for (pod, expected) in [
+            (
+                Some(pod("u1", Some(("kube-system", "coredns-1")))),
+                Some(
+                    "it is in the pod `kube-system/coredns-1`, and the namespace `kube-system` is protected by \
+                     `guard.protect.namespaces`; `quell doctor` says what changes that",
+                ),
+            ),
+            (
+                Some(pod("u2", Some(("infra-a", "db-0")))),
+                Some(
+                    "it is in the pod `infra-a/db-0`, and the namespace `infra-a` is protected as `infra-*` by \
+                     `guard.protect.namespaces`; `quell doctor` says what changes that",
+                ),
+            ),
+            (Some(pod("uid-own", None)), Some("quell runs in its pod")),
+            (Some(pod("u3", Some(("shop", "web-1")))), None),
+            (Some(pod("u4", None)), None),
+            (None, None),
+        ] {
+            for facts in each(pod) {
+                assert_eq!(why(facts.clone()).as_deref(), expected, "{facts:?}");
+            }
+        }
+        let plan = |pod: InPod| Plan {
+            targets: each(Some(pod)).map(|facts| Target { facts, ..object("pods", None, "x", None) }).into(),
+            ..Plan::default()
+        };
+        let unsure = protect.unsure(&plan(pod("u4", None)));
+        assert_eq!(unsure.len(), 1, "each pod once: {unsure:?}");
+        assert!(unsure[0].contains("the pod with the uid u4") && unsure[0].contains("`kube-system`, `infra-*`"));
+        assert!(protect.unsure(&plan(pod("u3", Some(("shop", "web-1"))))).is_empty());
+        assert!(Protect::default().unsure(&plan(pod("u4", None))).is_empty(), "nothing is protected so");
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-/// For so long a cluster may not show what was taken: statuses are written by controllers, after the fact.
+/// For so long after an act has ended a cluster may not show what was taken: statuses are written by controllers, after the fact.
 pub(super) const UNSEEN: Duration = Duration::from_secs(60);
 /// And for so long what was wanted before an act on the owner itself is what its share is of: else it would be halved time and again.
 pub(super) const WAS_WANTED: Duration = Duration::from_secs(3600);

@@ -45,6 +45,7 @@ fn target(pid: u32, change: impl FnOnce(&mut TargetFacts)) -> Target {
         kernel_thread: false,
         below_named: false,
         by_scope: false,
+        pod: None,
     };
     change(&mut facts);
     Target {
@@ -552,7 +553,9 @@ fn owners_and_principals_open_the_breaker_as_images_do() {
 #[test]
 fn a_cgroup_is_judged_by_its_path_and_by_what_needs_it() {
     let cgroup = |path: &str, needed: Option<&str>| {
-        target(7, |facts| *facts = TargetFacts::Cgroup { path: path.into(), needed: needed.map(str::to_owned) })
+        target(7, |facts| {
+            *facts = TargetFacts::Cgroup { path: path.into(), needed: needed.map(str::to_owned), pod: None }
+        })
     };
     let within = Within::cgroup("/box");
     for (path, inside) in [("/box", true), ("/box/inner", true), ("/boxes", false), ("/", false)] {

@@ -1,6 +1,6 @@
 //! Every format on small samples written for it, broken input between good, hostile input.
 
-use super::{Format, LARGEST_EVENT, Unreadable, read};
+use super::{Format, LARGEST_DOCUMENT, LARGEST_EVENT, Unreadable, read, read_part};
 use quell_model::{Class, Event, Field, OwnedEvent};
 use std::path::Path;
 
@@ -126,6 +126,21 @@ fn a_kubernetes_audit_event_says_to_which_pod_it_was_done() {
         "namespace": "shop", "name": "web-x1", "uid": "u-1", "labels": { "app": "web" }, "node": "node1", "service_account": "web",
     });
     assert_eq!(shown(&made), expected);
+    assert_eq!(made.own("cloud.object"), Some(Field::text("web-x1")));
+    assert_eq!(exec.own("cloud.object"), Some(Field::text("web-0")));
+    let bound = audit(|record| {
+        record["objectRef"] =
+            serde_json::json!({ "resource": "clusterrolebindings", "apiGroup": "rbac.authorization.k8s.io" });
+        record["responseObject"] = serde_json::json!({ "kind": "ClusterRoleBinding", "metadata": { "name": "a-x1" } });
+    });
+    assert_eq!(bound.own("cloud.object"), Some(Field::text("a-x1")));
+    // What a kubelet was asked for through the API server is done to a pod as well.
+    let proxied = audit(|record| {
+        record["objectRef"] = serde_json::json!({ "resource": "nodes", "name": "n1", "subresource": "proxy" });
+        record["requestURI"] = "/api/v1/nodes/n1/proxy/%65xec/shop/web-0/web?command=id".into();
+    });
+    assert_eq!((&shown(&proxied)["namespace"], &shown(&proxied)["name"]), (&"shop".into(), &"web-0".into()));
+    assert_eq!(proxied.own("cloud.path"), Some(Field::text("/exec/shop/web-0/web")));
     // A list of them, what is none of the core's, and another kind of thing.
     let none = serde_json::Value::Null;
     assert_eq!(shown(&audit(|record| record["verb"] = "list".into())), none);
@@ -135,11 +150,67 @@ fn a_kubernetes_audit_event_says_to_which_pod_it_was_done() {
     };
     assert_eq!(shown(&audit(foreign)), none);
     let refused = audit(|record| record["responseObject"] = serde_json::json!({ "kind": "Status", "metadata": {} }));
-    assert_eq!(shown(&refused), none);
+    assert_eq!((shown(&refused), refused.own("cloud.object")), (none.clone(), Some(Field::Null)));
     let secret = audit(|record| {
         record["objectRef"] = serde_json::json!({ "resource": "secrets", "namespace": "shop", "name": "x" })
     });
     assert_eq!((shown(&secret), secret.own("pod.name")), (none, Some(Field::Null)));
+}
+
+#[test]
+fn the_nodes_directories_that_are_mounted_are_told_without_what_leads_nowhere() {
+    let mounts = audit(|record| {
+        record["requestObject"] = serde_json::json!({ "kind": "Pod", "spec": { "volumes": [
+            { "hostPath": { "path": "/." } }, { "hostPath": { "path": "//var/./run/docker.sock" } },
+        ] } });
+    });
+    assert_eq!(says(&mounts, "cloud.host_paths"), "[\"/\",\"/var/run/docker.sock\"]");
+    assert_eq!(audit(|_| {}).own("cloud.host_paths"), Some(Field::Null));
+}
+
+/// An API server leaves out what is asked and answered where a record is larger than its flags say.
+#[test]
+fn an_audit_event_that_is_too_large_still_says_who_did_what() {
+    let told = |event: &OwnedEvent| {
+        (says(event, "cloud.action"), says(event, "cloud.truncated"), says(event, "requestObject.spec.x"))
+    };
+    let truncated = audit(|record| record["annotations"] = serde_json::json!({ "audit.k8s.io/truncated": "true" }));
+    assert_eq!(told(&truncated), ("create pods".into(), "true".into(), "-".into()));
+    let large = |padding: usize, more: &str| {
+        audit(|record| {
+            record["requestObject"] =
+                serde_json::json!({ "kind": "Pod", "spec": { "x": more, "y": "x".repeat(padding) } });
+        })
+    };
+    assert_eq!(told(&large(LARGEST_EVENT / 2, "a")), ("create pods".into(), "false".into(), "a".into()));
+    assert_eq!(told(&large(LARGEST_EVENT, "a")), ("create pods".into(), "true".into(), "-".into()));
+    assert_ne!(large(LARGEST_EVENT, "a").head.id, large(LARGEST_EVENT, "b").head.id, "its id is of all that it said");
+    // What is small and would fill the memory counts as large.
+    let heavy =
+        audit(|record| record["requestObject"] = serde_json::json!(vec![serde_json::json!({ "a": 0 }); 100_000]));
+    assert_eq!(told(&heavy), ("create pods".into(), "true".into(), "-".into()));
+    // Whoever asks chooses the length of the address as well, and a server writes `&` as six bytes.
+    let long = audit(|record| {
+        record["requestURI"] =
+            format!("/api/v1/namespaces/shop/pods/web-0/exec?{}", "&".repeat(2 * LARGEST_EVENT)).into();
+        record["user"]["extra"] = serde_json::json!({ "claim": ["x".repeat(1000)] });
+    });
+    assert_eq!(told(&long), ("create pods".into(), "true".into(), "-".into()));
+    assert!(says(&long, "requestURI").len() < 20_000 && says(&long, "user.username") == "ana@example.org");
+    // The same within a list; and of a record of another kind nothing is left.
+    let whole = serde_json::json!({ "kind": "EventList", "items": [
+        { "auditID": "1", "verb": "get", "stageTimestamp": "2026-03-01T10:00:00Z", "requestObject": "x".repeat(LARGEST_EVENT) },
+        { "auditID": "2", "verb": "get", "stageTimestamp": "2026-03-01T10:00:00Z" },
+        { "Image": "x".repeat(LARGEST_EVENT) },
+        { "auditID": "3", "verb": "get", "stageTimestamp": "2026-03-01T10:00:00Z" },
+    ] });
+    let read = all(whole.to_string().as_bytes());
+    let cut: Vec<Option<bool>> = read
+        .iter()
+        .map(|read| read.as_ref().ok().map(|event| event.own("cloud.truncated") == Some(Field::Bool(true))))
+        .collect();
+    assert_eq!(cut, [Some(true), Some(false), None, Some(false)]);
+    assert!(read[2].as_ref().unwrap_err().mistake.what.starts_with("record 3 is larger than 1 MiB"));
 }
 
 #[test]
@@ -156,14 +227,21 @@ fn a_kubernetes_audit_event_says_who_asked_as_whom_and_with_which_pods_token() {
     assert_eq!(event.entity.kind.as_str(), "principal");
     assert_eq!((&shown["actor"], &shown["cloud"]["source_ip"]), (&shown["cloud"]["principal"], &"198.51.100.4".into()));
     assert_eq!(shown["cloud"]["pod"], serde_json::json!({ "namespace": "shop", "name": "web-0", "uid": "u-1" }));
+    assert_eq!(shown["cloud"]["acts_as"], serde_json::Value::Null);
+    // It is about who was authenticated: the other has done nothing.
     let acts_as = audit(|record| {
         token(record);
         record["impersonatedUser"] = serde_json::json!({ "username": "system:serviceaccount:kube-system:admin" });
     });
     let shown = acts_as.for_playbooks();
-    assert_eq!(shown["actor"], "system:serviceaccount:shop:web");
-    assert_eq!(shown["cloud"]["principal"], "system:serviceaccount:kube-system:admin");
-    assert_eq!(shown["cloud"]["pod"], serde_json::Value::Null, "the other's token was not seen");
+    assert_eq!(acts_as.subject.to_string(), "principal:system:serviceaccount:shop:web");
+    assert_eq!(acts_as.entity.id.as_str(), "system:serviceaccount:shop:web");
+    assert_eq!(
+        (&shown["actor"], &shown["actor"]),
+        (&shown["cloud"]["principal"], &"system:serviceaccount:shop:web".into())
+    );
+    assert_eq!(shown["cloud"]["acts_as"], "system:serviceaccount:kube-system:admin");
+    assert_eq!(shown["cloud"]["pod"]["name"], "web-0", "it was its token");
     assert_eq!(audit(|_| {}).for_playbooks()["cloud"]["pod"], serde_json::Value::Null);
 }
 
@@ -298,6 +376,31 @@ fn hostile_input_is_bounded() {
     assert_eq!(all(open.as_bytes()).len(), 1_000);
     let audit = format!("type=EXECVE msg=audit(1.0:1): {}", "a=b ".repeat(200_000));
     assert!(all(audit.as_bytes())[0].is_ok());
+}
+
+/// Who writes such a line chooses what stands where a part of it happens to end.
+#[test]
+fn the_rest_of_a_line_that_is_far_too_long_is_no_line_of_its_own() {
+    let part = |part: &[u8], before: (u32, bool)| {
+        let part = read_part(None, Path::new("in.log"), part, before);
+        let told = part.read.iter().map(|(read, done)| {
+            let told = match read {
+                Ok(event) => says(event, "Image"),
+                Err(wrong) => wrong.mistake.what.clone(),
+            };
+            (told, *done)
+        });
+        (told.collect::<Vec<_>>(), part.rest.len(), (part.lines, part.within))
+    };
+    let good = "{\"Image\":\"/bin/sh\"}\n";
+    let long = format!("{good}{}", "x".repeat(LARGEST_DOCUMENT + 10));
+    let (read, rest, before) = part(long.as_bytes(), (0, false));
+    let told = vec![("/bin/sh".to_owned(), good.len() as u64), ("is longer than 64 MiB".to_owned(), long.len() as u64)];
+    assert_eq!((read, rest, before), (told, 0, (2, true)));
+    let (read, rest, before) = part(good.trim_end().as_bytes(), before);
+    assert_eq!((read, rest, before), (Vec::new(), 0, (2, true)), "still the same line");
+    let (read, rest, before) = part(format!("{good}{good}").as_bytes(), before);
+    assert_eq!((read, rest, before), (vec![("/bin/sh".to_owned(), 2 * good.len() as u64)], 0, (3, false)));
 }
 
 #[test]

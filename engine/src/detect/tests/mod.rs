@@ -5,6 +5,7 @@ mod drafts;
 mod exceptions;
 mod loading;
 mod matching;
+mod requests;
 mod sigmahq;
 
 use super::{Detector, RuleReport, RuleSource, Rules};

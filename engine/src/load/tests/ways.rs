@@ -96,8 +96,9 @@ static LABEL: ActionSpec = ActionSpec {
 fn what_acts_in_a_cluster_where_there_is_none_is_a_warning_unless_it_asks_for_a_pod_first() {
     let said = |no_cluster: Option<&str>, file: &str, condition: &str| {
         let known = Known { actions: vec![&LABEL], no_cluster, ..Known::default() };
+        let (on, condition) = condition.split_once("on: ").map_or(("", condition), |(_, on)| (on, ""));
         let text = format!(
-            "playbook: p\non: {{ detections: {{ level: high }} }}\nsteps:\n  a:\n    action: kubernetes.label\n    with: {{}}\n{condition}"
+            "playbook: p\non: {{ detections: {{ level: high }}{on} }}\nsteps:\n  a:\n    action: kubernetes.label\n    with: {{}}\n{condition}"
         );
         print(&playbook(Path::new(file), &text, &known).1)
     };
@@ -105,7 +106,10 @@ fn what_acts_in_a_cluster_where_there_is_none_is_a_warning_unless_it_asks_for_a_
     let told = said(none, "p.yaml", "");
     assert!(told.contains("`kubernetes.label` would fail here: there is no cluster (quell runs in no pod)"), "{told}");
     assert!(told.contains("`kubernetes: { kubeconfig: FILE }` in quell.yaml"), "{told}");
-    for (no_cluster, file, condition) in [(None, "p.yaml", ""), (none, "p.yaml", asks), (none, "shipped/p.yaml", "")] {
+    let on_asks = "on: , if: \"${{ event.pod != () }}\"";
+    let others =
+        [(None, "p.yaml", ""), (none, "p.yaml", asks), (none, "p.yaml", on_asks), (none, "shipped/p.yaml", "")];
+    for (no_cluster, file, condition) in others {
         let told = said(no_cluster, file, condition);
         assert!(!told.contains("cluster ("), "{file}: {told}");
     }

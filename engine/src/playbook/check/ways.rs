@@ -11,7 +11,7 @@ use crate::playbook::{secret, template};
 use http::Uri;
 use quell_model::action::WAY_MARK;
 use quell_model::hosts::{self, Method};
-use quell_model::playbook::StepKind;
+use quell_model::playbook::{Expression, StepKind};
 use quell_model::{Json, Name};
 
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
@@ -21,7 +21,8 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
         let (StepKind::Action { action, .. }, Some(at)) = (&step.kind, places.action) else { continue };
         let Some(spec) = known.action(action.as_str()) else { continue };
         // Where there is no cluster there are no pods: what asks for one first is not come to.
-        let asks_for_a_pod = || step.condition.as_ref().is_some_and(|condition| condition.text.contains("event.pod"));
+        let asks_for_a_pod =
+            || draft.on.asks_for_a_pod() || step.condition.as_ref().is_some_and(Expression::asks_for_a_pod);
         if let Some(why) =
             known.no_cluster.filter(|_| is_chosen && spec.name.starts_with("kubernetes.") && !asks_for_a_pod())
         {

@@ -35,6 +35,7 @@ pub(super) fn facts(thing: &str) -> TargetFacts {
         kernel_thread: false,
         below_named: false,
         by_scope: false,
+        pod: None,
     }
 }
 

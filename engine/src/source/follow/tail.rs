@@ -52,10 +52,12 @@ pub(super) struct Place {
     pub(super) lines: Option<u32>,
     /// What was read and is not whole yet.
     pub(super) rest: Vec<u8>,
+    /// It lies within a line that is far too long, of which nothing more is read. A start does not know that any more.
+    pub(super) within: bool,
 }
 
 impl Place {
-    pub(super) const START: Self = Self { offset: 0, lines: Some(0), rest: Vec::new() };
+    pub(super) const START: Self = Self { offset: 0, lines: Some(0), rest: Vec::new(), within: false };
 
     pub(super) fn at(offset: u64) -> Self {
         Self { offset, ..Self::default() }
@@ -352,8 +354,8 @@ impl Tail {
         let began = place.offset - kept;
         place.offset += got;
         *left -= got.min(*left);
-        let part = read_part(format, &self.path, &part, lines);
-        (place.rest, place.lines) = (part.rest, Some(part.lines));
+        let part = read_part(format, &self.path, &part, (lines, place.within));
+        (place.rest, place.lines, place.within) = (part.rest, Some(part.lines), part.within);
         let file = out.files.len();
         for (event, done) in part.read {
             give(event, (file, began + done, backfill), out);

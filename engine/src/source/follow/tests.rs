@@ -110,6 +110,35 @@ fn a_packed_file_is_read_once_it_is_whole() {
     assert!(events(&mut follower).is_empty());
 }
 
+/// An API server's record may have some mebibytes, and more than are read at a time.
+#[test]
+fn a_large_audit_record_is_read_cut_short_and_the_next_one_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut follower = Follower::first(&log, None, Begin::Start);
+    let record = |n: u32, object: &str| {
+        format!(
+            "{{\"auditID\":\"{n}\",\"verb\":\"create\",\"stageTimestamp\":\"2026-03-01T10:00:00Z\",\"n\":{n},\"requestObject\":\"{object}\"}}\n"
+        )
+    };
+    let large = record(1, &"x".repeat(9 << 20));
+    append(&log, &large[..6 << 20]);
+    for _ in 0..3 {
+        assert!(events(&mut follower).is_empty());
+    }
+    append(&log, &large[6 << 20..]);
+    append(&log, &record(2, "x"));
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        let batch = follower.poll(now());
+        assert_eq!(told(&batch).1, Vec::<String>::new());
+        read.extend(batch.lines.into_iter().map(|line| line.event));
+    }
+    let cut = |event: &quell_model::OwnedEvent| event.sigma("requestObject").is_none();
+    assert_eq!(read.iter().map(cut).collect::<Vec<_>>(), [true, false]);
+    assert!(events(&mut follower).is_empty());
+}
+
 #[test]
 fn ages_can_be_told_on_the_boot_clock() {
     let dir = tempfile::tempdir().unwrap();

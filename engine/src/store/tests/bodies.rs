@@ -84,6 +84,7 @@ fn plan() -> Plan {
         kernel_thread: false,
         below_named: false,
         by_scope: false,
+        pod: None,
     };
     Plan {
         targets: vec![Target {

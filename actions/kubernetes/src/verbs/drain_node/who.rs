@@ -5,8 +5,8 @@
 use super::Order;
 use crate::call::{CallError, Calls};
 use crate::node;
-use crate::owner::Owner;
-use crate::verbs::gone::{is_mirror, is_over};
+use crate::owner::{Owner, is_mirror};
+use crate::verbs::gone::is_over;
 use k8s_openapi::api::core::v1::Pod;
 use quell_model::ActionError;
 use std::collections::BTreeSet;
@@ -37,7 +37,8 @@ fn maker(pod: &Pod) -> Option<Owner> {
 }
 
 fn is_of_daemons(pod: &Pod) -> bool {
-    maker(pod).is_some_and(|maker| maker.kind == "DaemonSet")
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    maker(pod).is_some_and(|maker| maker.kind == "DaemonSet" && maker.makes(name))
 }
 
 /// Sorts them.
@@ -113,8 +114,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn pod(name: &str, owner: Option<&str>, more: Value) -> Pod {
-        let owner = owner
-            .map(|kind| json!([{ "apiVersion": "v1", "kind": kind, "name": "o", "uid": "o", "controller": true }]));
+        let maker = name.rsplit_once('-').map_or("o", |(maker, _)| maker);
+        let owner = owner.map(
+            |kind| json!([{ "apiVersion": "apps/v1", "kind": kind, "name": maker, "uid": "o", "controller": true }]),
+        );
         let mut pod = json!({ "metadata": { "name": name, "namespace": "shop", "uid": name, "ownerReferences": owner }, "spec": { "containers": [] } });
         for (key, value) in more.as_object().unwrap() {
             pod[key] = value.clone();
@@ -134,18 +137,20 @@ mod tests {
         let all = [
             mirror,
             web,
-            pod("agent", Some("DaemonSet"), json!({})),
+            pod("agent-x2x7k", Some("DaemonSet"), json!({})),
             pod("done", Some("Job"), json!({ "status": { "phase": "Succeeded" } })),
         ];
         let who = sort(all.to_vec(), true, false).unwrap();
         assert_eq!(who.go.iter().map(|pod| pod.metadata.name.clone().unwrap()).collect::<Vec<_>>(), ["web"]);
         let open = who.open().join("\n");
         for says in
-            ["etcd: its node runs it", "agent: a daemon set's", "done: it has run", "emptyDir is lost: shop/web"]
+            ["etcd: its node runs it", "agent-x2x7k: a daemon set's", "done: it has run", "emptyDir is lost: shop/web"]
         {
             assert!(open.contains(says), "{open}");
         }
         assert!(sort(all.to_vec(), false, false).unwrap_err().to_string().contains("daemon sets"));
+        let forged = pod("web-x2x7k-0", Some("DaemonSet"), json!({}));
+        assert_eq!(sort(vec![forged], true, false).unwrap().go.len(), 1, "no daemon set makes it, whatever it says");
         let bare = vec![pod("bare", None, json!({}))];
         assert!(sort(bare.clone(), true, false).unwrap_err().to_string().contains("shop/bare"));
         assert_eq!(sort(bare, true, true).unwrap().go.len(), 1);

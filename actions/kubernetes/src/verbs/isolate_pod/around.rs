@@ -52,16 +52,16 @@ pub(super) struct Around {
 }
 
 impl Around {
-    /// Reads all of it, side by side. `labels`: of the pod, as they were before anybody cut it off.
+    /// Reads all of it, side by side. `labels`: of the pod, as they were before anybody cut it off; `owners`: who reads these.
     pub(super) async fn read(
         calls: &Calls<'_>,
-        pod: &Pod,
-        labels: &BTreeMap<String, String>,
+        (pod, labels): (&Pod, &BTreeMap<String, String>),
         wants_dns: bool,
+        owners: impl Future<Output = Result<Owners, CallError>>,
     ) -> Result<Self, CallError> {
         let (namespace, all) = (pod.namespace(), ListParams::default());
         let (owners, routes, policies, enforcer, dns, missing) = tokio::join!(
-            Owners::of(calls, pod),
+            owners,
             routes(calls, pod, labels),
             calls.list::<NetworkPolicy>(namespace.as_deref(), &all),
             enforcer(calls),
@@ -111,19 +111,26 @@ fn keys(selector: &LabelSelector) -> impl Iterator<Item = String> {
 async fn routes(calls: &Calls<'_>, pod: &Pod, labels: &BTreeMap<String, String>) -> Result<Vec<Routes>, CallError> {
     let (namespace, uid) = (pod.namespace(), pod.uid());
     let services: Vec<Service> = calls.list(namespace.as_deref(), &ListParams::default()).await?;
-    let mut routes = Vec::new();
-    for service in services {
+    let is_in = |selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>| {
+        selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    };
+    let selecting = |service: Service| {
         let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
-        let is_its = !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value));
-        if !is_its {
-            continue;
-        }
-        let terms: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let pods: Vec<Pod> = calls.list(namespace.as_deref(), &ListParams::default().labels(&terms.join(","))).await?;
-        let left = pods.iter().filter(|other| other.uid() != uid && is_ready(other)).count();
-        routes.push(Routes { name: service.name_any(), selector, left });
-    }
-    Ok(routes)
+        (!selector.is_empty() && is_in(&selector, labels)).then(|| (service.name_any(), selector))
+    };
+    let all: Vec<(String, BTreeMap<String, String>)> = services.into_iter().filter_map(selecting).collect();
+    let Some(((_, first), rest)) = all.split_first() else { return Ok(Vec::new()) };
+    // One list, however many Services there are: each would be one more answer to wait for, and whoever can make Services could make it wait.
+    let shared = first.iter().filter(|(key, value)| rest.iter().all(|(_, other)| other.get(*key) == Some(*value)));
+    let terms: Vec<String> = shared.map(|(key, value)| format!("{key}={value}")).collect();
+    let fits = if terms.is_empty() { ListParams::default() } else { ListParams::default().labels(&terms.join(",")) };
+    let pods: Vec<Pod> = calls.list(namespace.as_deref(), &fits).await?;
+    let ready: Vec<&Pod> = pods.iter().filter(|other| other.uid() != uid && is_ready(other)).collect();
+    let routes = all.into_iter().map(|(name, selector)| {
+        let left = ready.iter().filter(|other| is_in(&selector, other.labels())).count();
+        Routes { name, selector, left }
+    });
+    Ok(routes.collect())
 }
 
 /// A name is all there is to go by: whoever runs something of that name need not enforce anything.

@@ -1,22 +1,26 @@
 //! What would be done to cut a pod off, and what that leaves open.
 //!
 //! Reads only. Keeps true: where the API server does not answer, or knows the pod no more, and the pod runs on this very node, it is cut off
-//! there all the same, and the plan says what is not done; a pod in its node's network is refused unless it can be cut off there.
+//! there alone, and the plan says what is not done; how many stand in for it is then what was told last, and what nobody told is none, as
+//! everywhere; a pod in its node's network is refused unless it can be cut off there.
 
 use super::allow::{Allow, ISOLATED};
 use super::around::Around;
 use super::mark::former_labels;
 use super::{Api, Input, Order, SPEC};
 use crate::object::{PodRef, Seen};
-use crate::owner;
+use crate::owner::{self, Owners};
+use crate::pods::Standing;
 use crate::verbs::order::to_json;
 use crate::verbs::written::{Named, Words};
 use crate::{CallError, Cluster};
 use k8s_openapi::api::core::v1::{Pod, Probe};
-use kube::ResourceExt;
 use quell_actions::network::PartPlan;
+use quell_model::action::Replicas;
 use quell_model::{ActionError, Plan, Target, TargetFacts};
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// For the API server, where the pod can be cut off without it.
@@ -39,8 +43,12 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         given
     };
     let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
-    let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
-    let reads = read(cluster, &given.pod, given.allow.dns);
+    let known = match given.pod.uid.as_deref() {
+        Some(uid) => cut(cluster, uid, &nets).await.ok().flatten().map(|part| (uid, part)),
+        None => None,
+    };
+    let far = Far::default();
+    let reads = read(cluster, &given.pod, given.allow.dns, &far);
     let found = match &known {
         None => reads.await,
         Some(_) => tokio::time::timeout(READS, reads).await.unwrap_or_else(|_| {
@@ -48,35 +56,124 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
         }),
     };
     match (found, known) {
-        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around),
+        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around).await,
         (Ok(Read::Gone(why)), Some((uid, part))) => {
             let open = format!("{why}, and runs on this node all the same: it is cut off there alone");
-            Ok(alone(cluster, given, nets, uid, &part, (Api::Gone, open)))
+            // The cluster has said that it counts it no more.
+            let target = unasked(cluster, &given.pod, uid, (None, None));
+            Ok(alone(given, nets, &part, (Api::Gone, vec![open]), target))
         }
         (Err(error), Some((uid, part))) => {
             let open = format!("{error}: it is cut off on its node alone; no policy is written, its labels stay");
-            Ok(alone(cluster, given, nets, uid, &part, (Api::Away(error.to_string()), open)))
+            let (target, told) = far.target(cluster, uid).unwrap_or_else(|| told_last(cluster, &given.pod, uid));
+            let open = std::iter::once(open).chain(told).collect();
+            Ok(alone(given, nets, &part, (Api::Away(error.to_string()), open), target))
         }
         (Ok(Read::Gone(why)), None) => Err(ActionError::give_up(why)),
         (Err(error), None) => Err(error.into()),
     }
 }
 
-async fn read(cluster: &Cluster, pod: &PodRef, wants_dns: bool) -> Result<Read, CallError> {
+/// How far the reading came before it ended: a pod with its owners.
+#[derive(Default)]
+struct Far(Mutex<Option<(Pod, Owners)>>);
+
+impl Far {
+    /// As the guard sees it, and what could not be read; none: it did not come so far.
+    fn target(&self, cluster: &Cluster, uid: &str) -> Option<(Target, Vec<String>)> {
+        let (pod, mut owners) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        // The API server counts whoever was cut off on this node alone.
+        if let (Some((_, ready)), Some(Standing::One { others, .. })) =
+            (owners.replicas.as_mut(), cluster.known.standing(uid))
+        {
+            *ready = ready.saturating_sub(count(others.len() - uncut(cluster, &others)));
+        }
+        Some((owner::target(cluster.name(), &pod, &owners, true), owners.unknown))
+    }
+}
+
+/// How many of these pods of this node nothing has cut off: whoever is cut off stands in for nobody, whatever was told of it.
+fn uncut(cluster: &Cluster, pods: &[Arc<str>]) -> usize {
+    let cut = cluster.cut().map_or_else(|| Ok(BTreeSet::new()), |cut| cut.cut_off());
+    cut.map_or(0, |cut| pods.iter().filter(|uid| !cut.contains(&***uid)).count())
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+async fn read(cluster: &Cluster, pod: &PodRef, wants_dns: bool, far: &Far) -> Result<Read, CallError> {
     let calls = cluster.calls(&SPEC);
     Ok(match pod.look(&calls).await? {
         Seen::Gone(why) => Read::Gone(why),
         Seen::It(pod, named) => {
             let labels = former_labels(&pod, &named.uid);
-            let around = Around::read(&calls, &pod, &labels, wants_dns).await?;
+            let owners = async {
+                let owners = Owners::of_labelled(&calls, &pod, &labels).await?;
+                *far.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(((*pod).clone(), owners.clone()));
+                Ok(owners)
+            };
+            let around = Around::read(&calls, (&pod, &labels), wants_dns, owners).await?;
             Read::It(pod, named, Box::new(around))
         }
     })
 }
 
+/// How many stand in for a pod whose owner could not be asked, by what the watch of this node was told last, and in which words.
+fn told_last(cluster: &Cluster, pod: &PodRef, uid: &str) -> (Target, Vec<String>) {
+    let (standing, told) = match cluster.known.standing(uid) {
+        Some(Standing::Nobody) => ((None, None), None),
+        Some(Standing::One { of, others }) => {
+            let left = uncut(cluster, &others);
+            let told = format!(
+                "how many stand in for it could not be asked: `guard.limits.min_ready` goes by {left} other ready pods of {of} \
+                 on this node, of which it was told last"
+            );
+            let with_it = count(left).saturating_add(1);
+            ((Some(of.to_string()), Some(Replicas { wanted: with_it, ready: with_it, takes: 1 })), Some(told))
+        }
+        None => {
+            let told = "how many stand in for it could not be asked, and nobody was told: it is cut off only where \
+                        `guard.limits.min_ready` is 0 for `kubernetes.isolate_pod`; `network.isolate` with `pod` goes by no replicas";
+            ((None, Some(Replicas { wanted: 0, ready: 0, takes: 1 })), Some(told.to_owned()))
+        }
+    };
+    (unasked(cluster, pod, uid, standing), told.into_iter().collect())
+}
+
+/// A pod as the guard sees it that could not be asked after.
+fn unasked(
+    cluster: &Cluster,
+    pod: &PodRef,
+    uid: &str,
+    (owner, replicas): (Option<String>, Option<Replicas>),
+) -> Target {
+    let (namespace, name) = pod.place();
+    Target {
+        node: cluster.name().clone(),
+        kind: "pod".into(),
+        id: uid.to_owned(),
+        label: format!("pod {pod}"),
+        named: true,
+        facts: TargetFacts::Object {
+            cluster: cluster.name().clone(),
+            resource: "pods".into(),
+            namespace: namespace.map(Into::into),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            owner,
+            replicas,
+            needed: None,
+        },
+    }
+}
+
 /// What would cut it off on this node; none: it is not here, or nothing here can.
-fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
-    cluster.cut().map_or(Ok(None), |cut| cut.plan(uid, nets))
+async fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    match cluster.cut() {
+        Some(cut) => cut.plan(uid, nets).await,
+        None => Ok(None),
+    }
 }
 
 /// The cgroup and who is in it: part of what the input names.
@@ -85,33 +182,9 @@ pub(super) fn scope(part: &PartPlan) -> impl Iterator<Item = Target> {
 }
 
 /// On its node alone.
-fn alone(
-    cluster: &Cluster,
-    given: &Input,
-    nets: Vec<String>,
-    uid: &str,
-    part: &PartPlan,
-    (api, open): (Api, String),
-) -> Plan {
+fn alone(given: &Input, nets: Vec<String>, part: &PartPlan, (api, open): (Api, Vec<String>), target: Target) -> Plan {
     let (namespace, name) = given.pod.place();
-    let pod = Named { namespace: namespace.map(str::to_owned), name: name.to_owned(), uid: uid.to_owned() };
-    let target = Target {
-        node: cluster.name().clone(),
-        kind: "pod".into(),
-        id: uid.to_owned(),
-        label: format!("pod {}", given.pod),
-        named: true,
-        facts: TargetFacts::Object {
-            cluster: cluster.name().clone(),
-            resource: "pods".into(),
-            namespace: namespace.map(Into::into),
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            owner: None,
-            replicas: None,
-            needed: None,
-        },
-    };
+    let pod = Named { namespace: namespace.map(str::to_owned), name: name.to_owned(), uid: target.id.clone() };
     let order = Order {
         call: SPEC.name.to_owned(),
         pod,
@@ -129,13 +202,13 @@ fn alone(
         calls: vec![to_json(&order)],
         before: json!({}),
         predicted: json!({ "policy": null, "cut": part.predicted }),
-        still_open: std::iter::once(open).chain(part.still_open.clone()).collect(),
+        still_open: open.into_iter().chain(part.still_open.clone()).collect(),
         ..Plan::default()
     }
 }
 
 /// All of it.
-fn whole(
+async fn whole(
     cluster: &Cluster,
     given: &Input,
     nets: Vec<String>,
@@ -156,7 +229,7 @@ fn whole(
     then.insert(ISOLATED.to_owned(), named.uid.clone());
 
     let nets: Vec<String> = nets.into_iter().chain(around.dns.iter().cloned()).collect();
-    let (part, uncut) = match cut(cluster, &named.uid, &nets) {
+    let (part, uncut) = match cut(cluster, &named.uid, &nets).await {
         Ok(Some(part)) => (Some(part), None),
         Ok(None) => (None, Some("it is not on this engine's node".to_owned())),
         Err(error) => (None, Some(error.to_string())),
@@ -284,7 +357,7 @@ fn left(pod: &Pod, around: &Around, is_cut: bool) -> Vec<String> {
             "the kubelet cannot ask container `{name}` whether it lives, and starts it anew: what is in its memory goes"
         ));
     }
-    if pod.annotations().contains_key("kubernetes.io/config.mirror") {
+    if owner::is_mirror(pod) {
         open.push("it is a static pod: its kubelet writes its labels anew".to_owned());
     }
     open

@@ -125,11 +125,11 @@ pub(super) async fn withdraw(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words
         if !is_own && !is_labelled(&found, &pod.uid) {
             return Ok(Left::default());
         }
-        let (set, was) = match wanted.labels.is_empty() {
-            false => (wanted.labels.clone(), was.clone()),
-            // Nothing was planned to be written: what an attempt before it wrote is in the mark.
-            true => marked(pod, &mark.unwrap_or_default()),
-        };
+        // What an attempt before it wrote, and whoever was there and has been taken back, is in the mark; what this one planned, it knows.
+        let (mut set, mut before) = marked(pod, &mark.unwrap_or_default());
+        set.extend(wanted.labels.clone());
+        before.extend(was.clone());
+        let was = before;
         let now = standing(found.metadata.labels.as_ref(), &was);
         let (back, still) = giving_back(&now, &set, &was);
         if write(calls, pod, &found, json!({ "labels": back, "annotations": { MARK: null } })).await? {

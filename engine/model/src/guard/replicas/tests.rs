@@ -4,6 +4,7 @@ use super::*;
 use crate::Json;
 use crate::action::Target;
 use crate::guard::Act;
+use crate::record::Part;
 use proptest::prelude::*;
 
 fn at(seconds: u64) -> Stamp {
@@ -155,6 +156,26 @@ fn one_pod_counts_once_whoever_acts_on_it_and_for_as_long_as_it_may_not_be_seen(
     }
     assert_eq!(objection(&half(), &memory, 15, &plan(vec![elsewhere])), None);
     assert_eq!(objection(&half(), &memory, 73, &other), None, "by then the cluster shows what was taken");
+}
+
+#[test]
+fn what_an_act_under_way_takes_counts_until_it_has_ended_and_can_be_seen() {
+    let (mut memory, run) = (Memory::default(), "r".into());
+    let part = Part { step: "drain".into(), item: None };
+    // A node's drain goes through its pods for minutes: the cluster shows each as ready until it is evicted.
+    let drain = plan(vec![pod("a", 2, 2, 1)]);
+    memory.add(act(10, &drain));
+    memory.begins(&run, &part, &drain);
+    let other = plan(vec![pod("b", 2, 2, 1)]);
+    assert!(objection(&half(), &memory, 300, &other).is_some());
+    assert_eq!(objection(&half(), &memory, 300, &drain), None, "it is its own");
+    memory.ends(&run, &part, at(310));
+    assert!(objection(&half(), &memory, 369, &other).is_some(), "the cluster may not show yet what it did last");
+    assert_eq!(objection(&half(), &memory, 371, &other), None);
+    // Who is gone without a word takes nothing any more.
+    memory.begins(&run, &part, &drain);
+    memory.run_ended(&run);
+    assert_eq!(objection(&half(), &memory, 371, &other), None);
 }
 
 #[test]
