@@ -15,13 +15,14 @@ pub(crate) use room::Room;
 
 use super::problem::{Problem, one_shape};
 use crate::daemon::{Accepted, Answered, Deliveries, NotTaken, SourceMeter, is_truncated};
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use quell_engine::adapt::{self, Format, Unreadable};
 use quell_engine::clock::SystemClock;
 use quell_engine::load::SecretFrom;
@@ -35,7 +36,8 @@ use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::time::timeout;
 
 /// A body is not longer, in bytes, packed or not: what an API server brings at most (`--audit-webhook-truncate-max-batch-size`, 10 MiB), and the
 /// list around that, which it does not count.
@@ -44,6 +46,9 @@ const LONGEST: usize = (10 << 20) + (64 << 10);
 const COPIES: usize = 2;
 /// So many unreadable records are put aside in one.
 const ASIDE: usize = 256;
+/// So much of a refused body is read on, in bytes, and for so long.
+const PASSED: usize = 4 * LONGEST;
+const PASSING: Duration = Duration::from_secs(5);
 /// Deliveries of one webhook at once.
 const AT_ONCE: usize = 8;
 /// When to come again where others were first, in seconds.
@@ -143,15 +148,16 @@ impl Front {
         }
         self.check(request.headers()).await?;
         let packed = is_packed(request.headers())?;
-        let Ok(_place) = self.places.try_acquire() else {
-            let what = format!("{AT_ONCE} deliveries are under way: bring it again");
-            return Err(Refused::later(StatusCode::TOO_MANY_REQUESTS, what, SOON));
+        let (head, mut body) = request.into_parts();
+        let brought = match self.read_in(&head.headers, packed, &mut body).await {
+            Ok(brought) => brought,
+            Err(refused) => {
+                let_pass(&mut body).await;
+                return Err(refused);
+            }
         };
-        let length = length(request.headers())?;
-        let held = self.room.take((COPIES + 1) * if packed { LONGEST } else { length })?;
-        let body = to_bytes(request.into_body(), length).await.map_err(|error| too_long_or(&error))?;
-        let (body, room, aside) =
-            (Brought { bytes: body, packed, held }, Arc::clone(&self.room), Arc::clone(&self.aside));
+        let (body, _place) = brought;
+        let (room, aside) = (Arc::clone(&self.room), Arc::clone(&self.aside));
         let (format, source) = (self.format, self.source.clone());
         let read = tokio::task::spawn_blocking(move || read((format, &source), body, &room, &aside)).await;
         let Ok(read) = read else {
@@ -163,6 +169,23 @@ impl Front {
         let accepted = self.to_engine.bring(events, held).await?;
         self.meter.took(&seen.classes, (accepted.repeated, seen.truncated), seen.last, SystemClock.now());
         Ok(kept(accepted, count, unreadable))
+    }
+
+    /// The body, as it came, the room that it has, and its place among those under way.
+    async fn read_in(
+        &self,
+        headers: &HeaderMap,
+        packed: bool,
+        body: &mut Body,
+    ) -> Result<(Brought, SemaphorePermit<'_>), Refused> {
+        let Ok(place) = self.places.try_acquire() else {
+            let what = format!("{AT_ONCE} deliveries are under way: bring it again");
+            return Err(Refused::later(StatusCode::TOO_MANY_REQUESTS, what, SOON));
+        };
+        let length = length(headers)?;
+        let held = self.room.take((COPIES + 1) * if packed { LONGEST } else { length })?;
+        let read = Limited::new(body, length).collect().await.map_err(|error| too_long_or(&*error))?;
+        Ok((Brought { bytes: read.to_bytes(), packed, held }, place))
     }
 
     /// Whether they have the token.
@@ -252,15 +275,24 @@ fn length(headers: &HeaderMap) -> Result<usize, Refused> {
     }
 }
 
-fn too_long_or(error: &axum::Error) -> Refused {
-    let mut at: Option<&dyn std::error::Error> = Some(error);
-    while let Some(one) = at {
-        if one.is::<http_body_util::LengthLimitError>() {
-            return too_long();
-        }
-        at = one.source();
+fn too_long_or(error: &(dyn std::error::Error + 'static)) -> Refused {
+    if error.is::<LengthLimitError>() {
+        return too_long();
     }
     Refused::wrong(StatusCode::BAD_REQUEST, "the body broke off")
+}
+
+/// Reads on what is refused, and keeps nothing of it: whoever still writes when the connection closes never reads the answer.
+async fn let_pass(body: &mut Body) {
+    let passing = async {
+        let mut left = PASSED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { break };
+            left = rest;
+        }
+    };
+    // Whoever brings more than that, or is slower, sees the connection close.
+    drop(timeout(PASSING, passing).await);
 }
 
 /// What came, and the room that it has.

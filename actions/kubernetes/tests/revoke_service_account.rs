@@ -219,6 +219,47 @@ async fn what_others_wrote_since_stays_as_they_wrote_it() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_made_anew_is_not_given_what_the_former_had() {
+    let Some(rights) = Rights::new().await else { return };
+    let place = &rights.place;
+    let input = rights.account("web").await;
+    let act = Act::of("r-1");
+    let done = act.whole(&*rights.verb, &input).await.unwrap();
+    let accounts: Api<ServiceAccount> = place.api();
+    drop(accounts.delete("web", &DeleteParams::default()).await.unwrap());
+    wait_until("it is gone", async || accounts.get_opt("web").await.unwrap().is_none()).await;
+    place.make::<ServiceAccount>(json!({ "metadata": { "name": "web" } })).await;
+    let before = rights.bindings("web").await;
+    let (output, truth) = act.taken_back(&*rights.verb, &done.plan).await.unwrap();
+    let Truth::Unproved(why) = truth else { panic!("{truth:?}") };
+    assert!(why.contains("was made anew since") && output["still"] == json!(why), "{why}: {output}");
+    assert_eq!(rights.bindings("web").await, before);
+    assert!(!rights.may("web", "list", "secrets", Some(&place.namespace)).await);
+    let secrets: Api<Secret> = place.api();
+    assert!(secrets.get_opt("web-token").await.unwrap().is_none());
+}
+
+/// Each attempt plans by what the one before has left.
+#[tokio::test]
+async fn what_two_attempts_took_is_given_back() {
+    let Some(rights) = Rights::new().await else { return };
+    let input = rights.account("web").await;
+    let before = rights.bindings("web").await;
+    let act = Act::of("r-1");
+    let first = act.whole(&*rights.verb, &input).await.unwrap();
+    rights.bind("again", json!([subject("ServiceAccount", "web", Some(&rights.place.namespace))])).await;
+    let second = act.whole(&*rights.verb, &input).await.unwrap();
+    assert_eq!(second.output["bindings"].as_array().map(Vec::len), Some(1));
+    for done in [second, first] {
+        let (_, truth) = act.taken_back(&*rights.verb, &done.plan).await.unwrap();
+        assert_eq!(truth, Truth::Holds);
+    }
+    assert_eq!(rights.bindings("web").await, before);
+    let again: RoleBinding = rights.place.api().get("again").await.unwrap();
+    assert_eq!(again.subjects.map(|all| all.len()), Some(1));
+}
+
+#[tokio::test]
 async fn an_account_that_is_gone_or_another_is_not_touched() {
     let Some(rights) = Rights::new().await else { return };
     let place = &rights.place;

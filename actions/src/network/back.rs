@@ -1,13 +1,15 @@
 //! Bringing back those who were moved, once nothing cuts their cgroup off any more: whoever ended the last order does it, an undo, the kernel's
 //! own clock, or `quell uninstall`.
 //!
-//! Keeps true: nobody leaves a cgroup on which anybody's order stands; each goes where it was, or where what it was in was made; a cgroup
-//! that quell made goes with the last who was in it.
+//! Keeps true: nobody leaves a cgroup on which anybody's order stands; each goes where it was, or where what it was in was made; who has got
+//! the number of one who left is not moved; a cgroup that quell made goes with the last who was in it.
 
 use super::moved::{NAME, put};
 use super::origins::Origins;
+use crate::process::identity::{Held, cannot};
 use crate::world::{CgroupKind, HostWorld};
 use quell_model::ActionError;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Levels of the hierarchy that are looked into.
 const DEPTH: usize = 32;
+/// So many are held at a time.
+const AT_ONCE: usize = 64;
 /// Who has ended is in a cgroup for a moment yet; whoever makes one cuts it off sooner.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -118,17 +122,22 @@ fn empty(
     let (mut back, begun) = (Back::default(), Instant::now());
     let made_in = dir.parent().unwrap_or(root);
     loop {
-        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        // 0 stands for one outside of this pid namespace: nobody can name it here.
-        let pids: Vec<u32> = pids.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect();
-        for pid in pids {
-            let was = origins.of(world, pid).map(|path| root.join(path.trim_start_matches('/')));
-            let was = was.unwrap_or_else(|| made_in.to_owned());
-            let there = place(root, &was, holds);
-            put(pid, &there)?;
-            back.moved += 1;
-            if !is_made(&was) && there != was {
-                back.stays.push(format!("`{}` is gone: process {pid} is in `{}`", was.display(), there.display()));
+        let pids: Vec<u32> = who_is_in(dir).into_iter().collect();
+        for held in pids.chunks(AT_ONCE).map(|some| hold(world, dir, some)) {
+            for one in held? {
+                let pid = one.stat.pid;
+                let was = origins.of(world, pid).map(|path| root.join(path.trim_start_matches('/')));
+                let was = was.unwrap_or_else(|| made_in.to_owned());
+                let there = place(root, &was, holds);
+                // Its number is somebody else's only once it has ended.
+                if one.is_dead() {
+                    continue;
+                }
+                put(pid, &there)?;
+                back.moved += 1;
+                if !is_made(&was) && there != was {
+                    back.stays.push(format!("`{}` is gone: process {pid} is in `{}`", was.display(), there.display()));
+                }
             }
         }
         match fs::remove_dir(dir) {
@@ -145,6 +154,23 @@ fn empty(
     Ok(back)
 }
 
+/// Whose numbers a cgroup shows. 0 stands for one outside of this pid namespace: nobody can name it here.
+fn who_is_in(dir: &Path) -> BTreeSet<u32> {
+    let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    pids.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+}
+
+/// Takes those of these numbers who are in the cgroup: what it shows once they are held is about them, as long as they live.
+fn hold(world: &HostWorld, dir: &Path, pids: &[u32]) -> Result<Vec<Held>, ActionError> {
+    let mut all = Vec::new();
+    for pid in pids {
+        all.extend(Held::take_number(world, *pid).map_err(|error| cannot("opened", &pid.to_string(), &error))?);
+    }
+    let there = who_is_in(dir);
+    all.retain(|one| there.contains(&one.stat.pid) && !one.is_dead());
+    Ok(all)
+}
+
 fn has_below(dir: &Path) -> bool {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
@@ -155,4 +181,25 @@ fn place(root: &Path, was: &Path, holds: Holds<'_>) -> PathBuf {
     let is_place = |dir: &&Path| dir.join("cgroup.procs").exists() && (!is_made(dir) || holds(dir).unwrap_or(false));
     let within = was.ancestors().take_while(|above| above.starts_with(root));
     within.into_iter().find(is_place).unwrap_or(root).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Family;
+
+    #[test]
+    fn who_has_the_number_of_one_who_left_is_not_brought_back() {
+        let family = Family::new();
+        let Some(dir) = family.group(CgroupKind::V2) else { return };
+        let world = family.world();
+        let (inside, outside, ended) =
+            (family.spawn("exec sleep 300"), family.spawn("exec sleep 300"), family.spawn("exit 0"));
+        put(inside, &dir).unwrap();
+        crate::testing::wait_until("it has ended", || {
+            Held::take_number(&world, ended).unwrap().is_none_or(|one| one.is_dead())
+        });
+        let held = hold(&world, &dir, &[inside, outside, ended]).unwrap();
+        assert_eq!(held.iter().map(|one| one.stat.pid).collect::<Vec<_>>(), [inside]);
+    }
 }

@@ -72,6 +72,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: attempt_ends(&step, began, now),
             stop: Stop::default(),
             admitted: None,
+            back: Vec::new(),
             purpose: Purpose::First,
         };
         if let Some(live) = self.runs.get_mut(id) {
@@ -307,20 +308,14 @@ impl<W: Send + 'static> Core<W> {
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return None };
         let under_way = live.under_way.get_mut(part)?;
         under_way.deadline = attempt_ends(step, under_way.began, self.parts.clock.now());
-        let key = live.run.key(part);
-        self.under_hand(id, part, verb, key)
+        let (key, admitted) = (live.run.key(part), under_way.admitted.clone()?);
+        Some((verb, self.context(id, part, key)?, admitted))
     }
 
-    /// What an attempt is given, once the guard has admitted it.
-    pub(super) fn under_hand(
-        &self,
-        id: &RunId,
-        part: &Part,
-        verb: Arc<dyn Action>,
-        key: IdempotencyKey,
-    ) -> Option<(Arc<dyn Action>, ActionContext, Admitted)> {
+    /// What an attempt is given.
+    pub(super) fn context(&self, id: &RunId, part: &Part, key: IdempotencyKey) -> Option<ActionContext> {
         let under_way = self.runs.get(id)?.under_way.get(part)?;
-        let cx = ActionContext {
+        Some(ActionContext {
             key,
             attempt: under_way.attempt,
             taken_up: under_way.purpose != Purpose::First,
@@ -331,8 +326,7 @@ impl<W: Send + 'static> Core<W> {
             vault: Arc::clone(&self.parts.vault),
             // Read in the moment of the act.
             secrets: Secrets::default(),
-        };
-        Some((verb, cx, under_way.admitted.clone()?))
+        })
     }
 
     pub(super) fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {

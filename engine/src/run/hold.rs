@@ -201,8 +201,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// The verb of what stands, and what it did; none: it cannot be read yet, or never, which is told.
     fn verb_and_intent(&mut self, run: &RunId, part: &Part) -> Option<(Arc<dyn Action>, StepIntended)> {
-        let intent = self.intent_of(run, part);
-        let intent = self.once_read(run, part, Later::Lease, intent)?;
+        let intents = self.intents_of(run, part);
+        let intents = self.once_read(run, part, Later::Lease, intents)?;
+        // What is in force is what was done last.
+        let intent = intents.map(|intents| intents.into_iter().next());
         let whole = |intent| self.contents.whole_intent(intent).map_err(|error| error.to_string());
         let intent = intent.and_then(|intent| intent.map(whole).transpose());
         let action = self.leases.at(run, part)?.action.clone();

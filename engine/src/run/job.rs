@@ -41,8 +41,8 @@ pub(super) enum Answer {
     Acted(Acted),
     /// The intent to take back is synced: it may begin.
     UndoIntended(Result<(), StoreError>),
-    /// The taking back is over.
-    TakenBack(super::take_back::TakenBack),
+    /// The taking back is over: of each intent that was come to, the latest first.
+    TakenBack(Vec<super::take_back::TakenBack>),
     /// The world said whether a containment whose lease is over still stands.
     Stands(Result<Truth, ActionError>),
     /// What is to be held in the world is, or is not.

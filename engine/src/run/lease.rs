@@ -304,47 +304,65 @@ impl<W: Send + 'static> Core<W> {
 
     fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let later = if asked == Why::Boot { Later::Boot } else { Later::Lease };
-        let intent = self.intent_of(&run, &part);
-        let Some(intent) = self.once_read(&run, &part, later, intent) else { return };
-        let whole = |intent| self.contents.whole_intent(intent).map_err(|error| error.to_string());
-        let intent = intent.and_then(|intent| intent.map(whole).transpose());
+        let intents = self.intents_of(&run, &part);
+        let Some(intents) = self.once_read(&run, &part, later, intents) else { return };
+        let plan = |intent: StepIntended| self.contents.whole_plan(intent.plan).map_err(|error| error.to_string());
+        let plans = intents.and_then(|all| all.into_iter().map(plan).collect::<Result<Vec<Plan>, String>>());
+        let plans = plans.ok().filter(|plans| !plans.is_empty());
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
         standing.asked.get_or_insert(asked);
         let verb = self.parts.crew.get(standing.action.as_str()).cloned();
-        let (Ok(Some(intent)), Some(Verb::Acts(verb))) = (intent, verb) else {
+        let (Some(plans), Some(Verb::Acts(verb))) = (plans, verb) else {
             let why = "this engine has no hands, or no plan, to ask with".to_owned();
             return self.lease_stands(&run, &part, Err(ActionError::give_up(why)));
         };
         let clock = Arc::clone(&self.parts.clock);
         let lane = verb.spec().lane;
         let work: Work<Answer> = Box::pin(async move {
-            let asked = AssertUnwindSafe(ask(&clock, &*verb, &intent.plan, Want::Undone)).catch_unwind().await;
-            let died = |_| Err(ActionError::give_up("its code panicked, which is a mistake in quell"));
-            Answer::Stands(asked.unwrap_or_else(died))
+            let mut undone = Ok(Truth::Holds);
+            for plan in plans {
+                let asked = AssertUnwindSafe(ask(&clock, &*verb, &plan, Want::Undone)).catch_unwind().await;
+                let died = |_| Err(ActionError::give_up("its code panicked, which is a mistake in quell"));
+                undone = asked.unwrap_or_else(died);
+                // It stands as long as anything of it does.
+                if undone != Ok(Truth::Holds) {
+                    break;
+                }
+            }
+            Answer::Stands(undone)
         });
         self.send_work(&run, part, place(if lane == Lane::Contain { lane } else { Lane::Read }), work);
     }
 
-    /// What a part that stands did, of a run that may have ended.
-    pub(super) fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, Unread> {
+    /// What a part that stands did, the latest first, of a run that may have ended.
+    pub(super) fn intents_of(&mut self, run: &RunId, part: &Part) -> Result<Vec<StepIntended>, Unread> {
         if let Some(live) = self.runs.get(run) {
-            return Ok(live.run.acted(part).cloned());
+            return Ok(live.run.acts(part).cloned().collect());
         }
-        let records = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::StepIntended, Kind::LeaseChanged])?;
-        let mut intended = None;
+        let kinds = [Kind::StepIntended, Kind::StepFailed, Kind::StepFinished, Kind::LeaseChanged];
+        let records = self.ink.readable(&StreamId::run(run))?.kinds(&kinds)?;
+        let (mut intended, mut is_open): (Vec<StepIntended>, bool) = (Vec::new(), false);
         for record in records {
             match record.body {
-                Body::StepIntended(intent) if intent.part == *part => intended = Some(*intent),
-                Body::LeaseChanged(changed) if changed.part == *part => {
-                    let by = |intent: StepIntended| StepIntended {
-                        plan: changed.plan.map_or(intent.plan, |plan| *plan),
-                        ..intent
-                    };
-                    intended = intended.map(by);
+                Body::StepIntended(intent) if intent.part == *part => {
+                    intended.push(*intent);
+                    is_open = true;
                 }
+                Body::StepFailed(failed) if failed.part == *part => is_open = false,
+                Body::StepFinished(finished) if finished.part == *part => is_open = false,
+                Body::LeaseChanged(changed) if changed.part == *part => match changed.state.as_str() {
+                    // What is being done just then is none of it.
+                    "lapsed" | "ended" => drop(intended.drain(..intended.len() - usize::from(is_open))),
+                    _ => {
+                        if let (Some(plan), Some(last)) = (changed.plan, intended.last_mut()) {
+                            last.plan = *plan;
+                        }
+                    }
+                },
                 _ => {}
             }
         }
+        intended.reverse();
         Ok(intended)
     }
 

@@ -17,7 +17,7 @@ mod unknown;
 mod verdict;
 mod wait;
 
-use back::{Back, Undoing};
+use back::{Act, Back, Undoing};
 use index::{Index, Turns, next_of_items};
 use quell_model::playbook::{OnFailure, Playbook, Step, When};
 use quell_model::record::{
@@ -162,10 +162,8 @@ struct Progress {
     meant: Option<Stamp>,
     output: Json,
     why: String,
-    /// The first intent that may have been done: what stood before a later one, it may have done itself.
-    acted: Option<Box<StepIntended>>,
-    /// Of how many intents the end was known before that one.
-    acted_after: u32,
+    /// The intents that may have been done, in their order: what stood before a later one, an earlier one may have done itself.
+    acted: Vec<Act>,
     /// Of how many intents the end is known.
     known: u32,
     /// An intent has used the key that comes after these, and its end is not known.
@@ -328,7 +326,7 @@ impl Run {
             },
             Body::RunReopened(reopened) => self.reopened(reopened),
             Body::LeaseGranted(granted) => {
-                if let Some(progress) = self.progress_mut(&granted.part).filter(|progress| progress.acted.is_some()) {
+                if let Some(progress) = self.progress_mut(&granted.part).filter(|progress| !progress.acted.is_empty()) {
                     progress.back = Some(Back::Stands);
                 }
             }

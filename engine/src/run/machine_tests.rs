@@ -298,10 +298,11 @@ fn a_key_stays_as_long_as_an_end_is_unknown_and_is_another_once_it_is_known() {
     assert_eq!(key(&run), format!("{first}#2"), "nothing happened: what comes is something new");
     run.apply(at(6), &failed(2, false).into());
     assert_eq!(key(&run), format!("{first}#2"), "what never got as far as an intent was under no key");
-    assert_eq!(
-        run.undo_key(&part).0,
-        format!("{first}/undo"),
-        "what is taken back is the first that may have happened"
-    );
-    assert_eq!((run.undo_key(&part).part().to_owned(), run.key(&part).part().to_owned()), (first.clone(), first));
+    let keys = |run: &Run| run.undo_keys(&part).map(|key| key.0).collect::<Vec<_>>();
+    assert_eq!(keys(&run), [format!("{first}/undo")], "both were of one plan");
+    let other = quell_model::Plan { before: serde_json::json!("half of it"), ..Default::default() };
+    run.apply(at(7), &StepIntended { plan: other, ..intended(3) }.into());
+    run.apply(at(8), &failed(3, false).into());
+    assert_eq!(keys(&run), [format!("{first}#2/undo"), format!("{first}/undo")], "the latest first");
+    assert!(run.undo_keys(&part).all(|key| key.part() == first));
 }

@@ -308,6 +308,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now.after(timeout),
             stop: Stop::default(),
             admitted: None,
+            back: Vec::new(),
             purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);

@@ -89,7 +89,7 @@ impl Needed {
 
     /// Does `act` with them; whatever it gives is freed of them. The error is a panic's.
     pub(super) async fn given(
-        self,
+        &self,
         cx: ActionContext,
         act: impl AsyncFnOnce(ActionContext) -> Result<Json, ActionError>,
     ) -> Result<Result<Json, ActionError>, Answer> {

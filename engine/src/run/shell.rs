@@ -78,6 +78,8 @@ pub(super) struct UnderWay {
     pub(super) deadline: Stamp,
     pub(super) stop: Stop,
     pub(super) admitted: Option<quell_model::Admitted>,
+    /// Of a taking back: what is taken back, under which key, the latest first.
+    pub(super) back: Vec<(quell_model::action::IdempotencyKey, quell_model::Admitted)>,
     /// Whether it is new.
     pub(super) purpose: Purpose,
 }

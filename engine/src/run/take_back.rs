@@ -1,7 +1,12 @@
 //! Taking back what a part did: ask the world, undo from the journaled plan, ask again.
 //!
+//! ```text
+//! what its third attempt did ──▶ its second ──▶ its first ──▶ undone
+//! ```
+//!
 //! Owns one attempt of it, forwards from its intent to its record. The world is asked first, whether the attempt is new or
-//! from before a crash: what does not stand any more is not undone a second time. **Invariant:** what could not be taken
+//! from before a crash: what does not stand any more is not undone a second time. **Invariant:** all that its attempts may have
+//! done is taken back, the latest first, before it is told as undone; what could not be taken
 //! back is told as stuck, with what is left standing; where nobody knows, it is told that it may have been.
 
 use super::attempt::{in_time, place};
@@ -10,12 +15,13 @@ use super::machine::Run;
 use super::purpose::Purpose;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
-use quell_model::action::ActionContext;
+use quell_model::action::{ActionContext, IdempotencyKey};
 use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
 use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 use quell_model::world::Verb;
-use quell_model::{Action, ActionError, Json, Name, Outcome, RunId, Stop, StoreError, Truth};
+use quell_model::{Action, ActionError, Json, Name, Outcome, Plan, RunId, Stop, StoreError, Truth};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +55,7 @@ impl Whose {
     }
 }
 
-/// How an attempt to take something back went.
+/// How an attempt to take back what one intent did went.
 #[derive(Debug)]
 pub(super) struct TakenBack {
     /// What `undo` gave; none: it did not stand any more.
@@ -85,9 +91,12 @@ impl<W: Send + 'static> Core<W> {
             return self.take_back_sub(id, &part, attempt);
         }
         let Some(intent) = live.run.acted(&part).cloned() else { return };
-        let whole = self.contents.whole_intent(intent.clone());
+        let plans = live.run.acts(&part).map(|intent| self.contents.whole_plan(intent.plan.clone()));
+        let plans: Result<Vec<Plan>, StoreError> = plans.collect();
+        let keys: Vec<IdempotencyKey> = live.run.undo_keys(&part).collect();
+        let whole = self.contents.whole_intent(intent.clone()).and_then(|intent| Ok((intent, plans?)));
         let trouble = whole.as_ref().err().map(|error| format!("what it did cannot be read: {error}"));
-        let intent = whole.unwrap_or(intent);
+        let (intent, plans) = whole.unwrap_or((intent, Vec::new()));
         let Some(live) = self.runs.get_mut(id) else { return };
         let under_way = UnderWay {
             attempt,
@@ -98,6 +107,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now,
             stop: Stop::default(),
             admitted: None,
+            back: Vec::new(),
             purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
@@ -108,12 +118,13 @@ impl<W: Send + 'static> Core<W> {
             let error = ActionError::give_up(format!("this engine has no hands for `{}`", intent.action));
             return self.undo_not_begun(id, &part, &error);
         };
-        let admitted = match admit_undo(self.guard(), intent.plan.clone()) {
+        let admitted = plans.into_iter().map(|plan| admit_undo(self.guard(), plan));
+        let admitted: Vec<Admitted> = match admitted.collect() {
             Ok(admitted) => admitted,
             Err(refusal) => return self.undo_refused(id, &part, refusal),
         };
         if let Some(under_way) = self.under_way(id, &part) {
-            under_way.admitted = Some(admitted);
+            under_way.back = keys.into_iter().zip(admitted).collect();
         }
         let intended = UndoIntended { part: part.clone(), attempt, action: intent.action, plan: intent.plan };
         self.write_intent(id, &part, verb.spec().lane, NewRecord::new(now, intended), Answer::UndoIntended);
@@ -130,10 +141,10 @@ impl<W: Send + 'static> Core<W> {
             Ok(()) => {
                 // The guard may have become another while the intent was on its way.
                 let under_way = self.runs.get(id).and_then(|live| live.under_way.get(part));
-                let plan = under_way.and_then(|at| at.admitted.as_ref()).map(|admitted| admitted.plan().clone());
-                match plan.map(|plan| admit_undo(self.guard(), plan)) {
-                    Some(Err(refusal)) => self.undo_refused(id, part, refusal),
-                    Some(Ok(_)) | None => self.undo_act(id, part),
+                let mut admitted = under_way.into_iter().flat_map(|at| &at.back).map(|(_, admitted)| admitted);
+                match admitted.find_map(|admitted| admit_undo(self.guard(), admitted.plan().clone()).err()) {
+                    Some(refusal) => self.undo_refused(id, part, refusal),
+                    None => self.undo_act(id, part),
                 }
             }
             Err(error) => {
@@ -163,50 +174,55 @@ impl<W: Send + 'static> Core<W> {
         let Some(intent) = live.run.acted(part) else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else { return };
         let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
-        let key = live.run.undo_key(part);
-        let Some((verb, cx, admitted)) = self.under_hand(id, part, verb, key) else { return };
+        let all: Vec<_> = live.under_way.get(part).map(|at| at.back.clone()).unwrap_or_default();
+        let Some(is_last) = live.under_way.get(part).map(|at| at.attempt >= RETRY.attempts) else { return };
+        let with_cx = |(key, admitted)| Some((self.context(id, part, key)?, admitted));
+        let all: Vec<(ActionContext, Admitted)> = all.into_iter().filter_map(with_cx).collect();
         self.ink.commit();
         let needed = self.secrets_of(id, part, verb.spec());
         let place = needed.place(place(verb.spec().lane));
-        let work: Work<Answer> = Box::pin(undo(verb, admitted, cx, timeout, needed));
+        let work: Work<Answer> = Box::pin(async move {
+            let mut back = Vec::with_capacity(all.len());
+            for (cx, admitted) in all {
+                match undo(&*verb, &admitted, cx, timeout, &needed).await {
+                    Ok(one) => back.push(one),
+                    Err(panicked) => return panicked,
+                }
+                // What it did before lies below: that waits for the next attempt, unless there is none.
+                if back.last().is_some_and(|one| one.is_tried_again()) && !is_last {
+                    break;
+                }
+            }
+            Answer::TakenBack(back)
+        });
         self.send_work(id, part.clone(), place, work);
     }
 
-    pub(super) fn taken_back(&mut self, id: &RunId, part: &Part, back: TakenBack) {
-        let TakenBack { undone, stood, truth } = back;
-        let earlier = !stood && self.may_be_back(id, part);
-        let (output, proof) = match (undone, truth) {
-            (None, Ok(Truth::Holds)) => (Json::Null, "it stood no more: the world was asked first".to_owned()),
-            (Some(Ok(output)), Ok(Truth::Holds)) => {
-                let still = output["still"].as_str().map(|still| format!("; {still}")).unwrap_or_default();
-                (output, format!("the world was asked afterwards, and nothing of it stands{still}"))
+    pub(super) fn taken_back(&mut self, id: &RunId, part: &Part, back: Vec<TakenBack>) {
+        let earlier = self.may_be_back(id, part);
+        let (mut outputs, mut proofs, mut failed) = (Vec::new(), Vec::new(), None::<(ActionError, bool)>);
+        let did = back.iter().any(|one| one.undone.is_some());
+        for one in back {
+            let says = one.undone.is_some() || !did;
+            match one.end(earlier) {
+                Ok((output, proof)) => {
+                    outputs.extend(Some(output).filter(|output| !output.is_null()));
+                    proofs.extend(Some(proof).filter(|proof| says && !proofs.contains(proof)));
+                }
+                // What is unknown of any of it is unknown of all; while any of it may go, it is tried again.
+                Err((error, unknown)) => {
+                    let before = failed.take();
+                    let unknown = unknown || before.as_ref().is_some_and(|(_, unknown)| *unknown);
+                    let error = before.map(|(error, _)| error).filter(may_go).unwrap_or(error);
+                    failed = Some((error, unknown));
+                }
             }
-            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
-                (Json::Null, "its end was not seen, but the world was asked, and nothing of it stands".to_owned())
-            }
-            (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output, "the world could not be asked".to_owned()),
-            (Some(Ok(output)), Ok(Truth::Unproved(why))) => {
-                (output, format!("the world was asked, and not all of it was seen: {why}"))
-            }
-            (Some(Ok(output)), Err(error)) => (output, format!("the world could not be asked: {error}")),
-            (Some(Err(ActionError::Unknown { why })), Ok(Truth::HoldsNot(stands))) => {
-                return self.undo_failed(id, part, &ActionError::retry(format!("{why}: {stands}")), false);
-            }
-            (Some(Ok(_)) | None, Ok(Truth::HoldsNot(why))) => {
-                return self.undo_failed(id, part, &ActionError::retry(why), false);
-            }
-            (Some(Err(error)), _) => {
-                let unknown = earlier || matches!(error, ActionError::Unknown { .. });
-                return self.undo_failed(id, part, &error, unknown);
-            }
-            (None, Ok(Truth::Unproved(why))) => {
-                return self.undo_failed(id, part, &ActionError::retry(why), earlier);
-            }
-            (None, Ok(Truth::CannotAsk)) => {
-                return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"), earlier);
-            }
-            (None, Err(error)) => return self.undo_failed(id, part, &error, earlier),
-        };
+        }
+        if let Some((error, unknown)) = failed {
+            return self.undo_failed(id, part, &error, unknown);
+        }
+        let output = if outputs.len() > 1 { json!({ "attempts": outputs }) } else { outputs.pop().unwrap_or_default() };
+        let (output, proof) = (output, proofs.join("; "));
         let (output, proof) = match self.definitions.apart.objection(&output) {
             Some(why) => (Json::Null, format!("{proof}; what it gave {why}, and is left out")),
             None => (output, proof),
@@ -276,34 +292,75 @@ impl<W: Send + 'static> Core<W> {
     }
 }
 
-/// Asks, undoes what stands, and asks again.
+/// At the next attempt.
+fn may_go(error: &ActionError) -> bool {
+    matches!(error, ActionError::Retry { .. } | ActionError::Unknown { .. })
+}
+
+impl TakenBack {
+    /// It stands, or may, and may go at the next attempt.
+    fn is_tried_again(&self) -> bool {
+        self.end(false).is_err_and(|(error, _)| may_go(&error))
+    }
+
+    /// What it gave, and by what it is proved; or why it did not work, and whether it may have all the same. `earlier`: an earlier
+    /// attempt may have.
+    fn end(&self, earlier: bool) -> Result<(Json, String), (ActionError, bool)> {
+        let earlier = !self.stood && earlier;
+        Ok(match (&self.undone, &self.truth) {
+            (None, Ok(Truth::Holds)) => (Json::Null, "it stood no more: the world was asked first".to_owned()),
+            (Some(Ok(output)), Ok(Truth::Holds)) => {
+                let still = output["still"].as_str().map(|still| format!("; {still}")).unwrap_or_default();
+                (output.clone(), format!("the world was asked afterwards, and nothing of it stands{still}"))
+            }
+            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
+                (Json::Null, "its end was not seen, but the world was asked, and nothing of it stands".to_owned())
+            }
+            (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output.clone(), "the world could not be asked".to_owned()),
+            (Some(Ok(output)), Ok(Truth::Unproved(why))) => {
+                (output.clone(), format!("the world was asked, and not all of it was seen: {why}"))
+            }
+            (Some(Ok(output)), Err(error)) => (output.clone(), format!("the world could not be asked: {error}")),
+            (Some(Err(ActionError::Unknown { why })), Ok(Truth::HoldsNot(stands))) => {
+                return Err((ActionError::retry(format!("{why}: {stands}")), false));
+            }
+            (Some(Ok(_)) | None, Ok(Truth::HoldsNot(why))) => return Err((ActionError::retry(why.clone()), false)),
+            (Some(Err(error)), _) => {
+                let unknown = earlier || matches!(error, ActionError::Unknown { .. });
+                return Err((error.clone(), unknown));
+            }
+            (None, Ok(Truth::Unproved(why))) => return Err((ActionError::retry(why.clone()), earlier)),
+            (None, Ok(Truth::CannotAsk)) => return Err((ActionError::retry("nobody could be asked"), earlier)),
+            (None, Err(error)) => return Err((error.clone(), earlier)),
+        })
+    }
+}
+
+/// Asks, undoes what stands, and asks again; the error is a panic's.
 async fn undo(
-    verb: Arc<dyn Action>,
-    admitted: Admitted,
+    verb: &dyn Action,
+    admitted: &Admitted,
     cx: ActionContext,
     timeout: Duration,
-    needed: Needed,
-) -> Answer {
+    needed: &Needed,
+) -> Result<TakenBack, Answer> {
     let clock = Arc::clone(&cx.clock);
     let asking = cx.clone();
     let before = in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await;
     if before == Ok(Truth::Holds) {
-        return Answer::TakenBack(TakenBack { undone: None, stood: false, truth: before });
+        return Ok(TakenBack { undone: None, stood: false, truth: before });
     }
     let stood = matches!(before, Ok(Truth::HoldsNot(_)));
     let cx = ActionContext { deadline: clock.now().after(timeout), ..cx };
     let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
     let undone = needed.given(cx, async |cx| {
         let (deadline, stop) = (cx.deadline, cx.stop.clone());
-        job::within(Arc::clone(&clock), deadline, stop, verb.undo(&admitted, &cx), late).await
+        job::within(Arc::clone(&clock), deadline, stop, verb.undo(admitted, &cx), late).await
     });
-    let undone = match undone.await {
-        Ok(undone) => undone,
-        Err(panicked) => return panicked,
-    };
+    let undone = undone.await?;
     let truth = match &undone {
         Ok(_) | Err(ActionError::Unknown { .. }) => in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await,
         Err(error) => Err(error.clone()),
     };
-    Answer::TakenBack(TakenBack { undone: Some(undone), stood, truth })
+    Ok(TakenBack { undone: Some(undone), stood, truth })
 }

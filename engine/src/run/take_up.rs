@@ -47,6 +47,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now.after(ASKING),
             stop: Stop::default(),
             admitted: None,
+            back: Vec::new(),
             purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);

@@ -46,7 +46,7 @@ impl Stage {
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let again = answer.headers().get(header::RETRY_AFTER).map(|again| again.to_str().unwrap().to_owned());
         let status = answer.status().as_u16();
-        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, again.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap())
     }
 

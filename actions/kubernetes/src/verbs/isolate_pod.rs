@@ -242,7 +242,11 @@ impl Action for IsolatePod {
         if let stands @ Truth::HoldsNot(_) = cut {
             return Ok(stands);
         }
-        let stands = written::remains(&self.0.calls(&SPEC), &order.pod, Some(cx.key.part())).await?;
+        let (calls, key) = (self.0.calls(&SPEC), cx.key.part());
+        let stands = match written::remains(&calls, &order.pod, Some(key)).await? {
+            None => written::keeps(&calls, &Self::wanted(&order, key), &before(plan)?).await?,
+            stands => stands,
+        };
         Ok(stands.map_or(Truth::Holds, Truth::HoldsNot))
     }
 

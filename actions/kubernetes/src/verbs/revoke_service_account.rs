@@ -2,7 +2,7 @@
 //!
 //! Keeps true: a binding stays, with its uid, labels and the others' subjects, also when nobody is left in it (its role cannot be changed
 //! later, so one that is made anew is another); undo puts each subject back where it was, and nothing over what somebody else has
-//! written since; what a token Secret holds never leaves the API server, so undo makes an empty one of its name, which Kubernetes fills anew.
+//! written since, and nothing at all for an account that was made anew under the name: that one never had it; what a token Secret holds never leaves the API server, so undo makes an empty one of its name, which Kubernetes fills anew.
 
 #[cfg(feature = "client")]
 mod bindings;
@@ -387,7 +387,13 @@ impl Action for RevokeServiceAccount {
         let calls = self.0.calls(&SPEC);
         let given = reference(&order);
         let mut still = Vec::new();
-        let is_there = calls.get::<ServiceAccount>(Some(&given.namespace), &given.name).await?.is_some();
+        let now = calls.get::<ServiceAccount>(Some(&given.namespace), &given.name).await?;
+        if let Some(why) = another(now.as_ref(), &given) {
+            let mut output = to_json(&output(&order, &before));
+            output["still"] = why.into();
+            return Ok(output);
+        }
+        let is_there = now.is_some();
         for token in &before.secrets {
             if is_there {
                 still.extend(token.make_anew(&calls, &given).await?);
@@ -422,16 +428,31 @@ fn output(order: &Order, before: &Before) -> Output {
     }
 }
 
+/// That the name is another account's by now, if it is.
+#[cfg(feature = "client")]
+fn another(now: Option<&ServiceAccount>, meant: &AccountRef) -> Option<String> {
+    let (uid, wanted) = (now?.uid()?, meant.uid.as_ref()?);
+    (uid != *wanted).then(|| {
+        format!(
+            "service account `{meant}` was made anew since (its uid is {uid}, and was {wanted}): the bindings and token Secrets of the \
+             former are not given to this one"
+        )
+    })
+}
+
 /// Whether nothing of it is left: each binding that still stands names the account again, and each Secret is there.
 #[cfg(feature = "client")]
 async fn stands_again(calls: &Calls<'_>, given: &AccountRef, before: &Before) -> Result<Truth, ActionError> {
+    let now = calls.get::<ServiceAccount>(Some(&given.namespace), &given.name).await?;
+    if let Some(why) = another(now.as_ref(), given) {
+        return Ok(Truth::Unproved(why));
+    }
     for kept in &before.bindings {
         if kept.lacks(calls).await? {
             return Ok(Truth::HoldsNot(format!("{} does not name it", kept.label())));
         }
     }
-    let is_there = calls.get::<ServiceAccount>(Some(&given.namespace), &given.name).await?.is_some();
-    for token in before.secrets.iter().filter(|_| is_there) {
+    for token in before.secrets.iter().filter(|_| now.is_some()) {
         if !token.is_taken(calls, &given.namespace).await? {
             return Ok(Truth::HoldsNot(format!("its token Secret `{}` is not there", token.name)));
         }

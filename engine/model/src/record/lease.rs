@@ -116,7 +116,7 @@ pub struct UndoIntended {
     pub attempt: u32,
     /// Which action.
     pub action: Name,
-    /// What was done, with what stood before.
+    /// What was done, with what stood before, by its latest attempt: what earlier ones did is taken back after it.
     pub plan: Plan,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
 //! DAG is left to be taken back. What could not be taken back holds nothing else up. Keeps true: who wants a part back wants
-//! what it did by then, and not what it does when it begins again.
+//! what it did by then, by all of its attempts (each plans by what the one before has left), and not what it does when it begins
+//! again.
 
 use super::{Command, Phase, Progress, Run, StepState, part_of};
 use crate::run::take_back::STUCK_UNKNOWN;
@@ -24,6 +25,14 @@ pub(super) enum Back {
     Stuck,
     /// It does not stand any more.
     Over,
+}
+
+/// What an attempt may have done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Act {
+    pub(super) intent: Box<StepIntended>,
+    /// Of how many intents the end was known before it.
+    after: u32,
 }
 
 /// What is to be taken back, and whether a person wants it: then a pause does not hold it back.
@@ -136,9 +145,9 @@ impl Run {
 
     pub(super) fn lease_changed(&mut self, changed: &LeaseChanged) {
         if let Some(plan) = &changed.plan
-            && let Some(acted) = self.progress_mut(&changed.part).and_then(|progress| progress.acted.as_mut())
+            && let Some(acted) = self.progress_mut(&changed.part).and_then(|progress| progress.acted.last_mut())
         {
-            acted.plan = Plan::clone(plan);
+            acted.intent.plan = Plan::clone(plan);
         }
         if let Some(progress) = self.progress_mut(&changed.part)
             && matches!(changed.state.as_str(), "lapsed" | "ended")
@@ -219,10 +228,16 @@ impl Run {
         self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(Back::stands)).map(|(part, _)| part)
     }
 
-    /// What a part that stands did.
+    /// What a part that stands did, by the latest of its attempts.
     #[must_use]
     pub fn acted(&self, part: &Part) -> Option<&StepIntended> {
-        self.progress(part)?.acted.as_deref()
+        self.acts(part).next()
+    }
+
+    /// All that a part that stands may have done, the latest first: what it did later lies over what it did before.
+    pub fn acts(&self, part: &Part) -> impl Iterator<Item = &StepIntended> {
+        let acted = self.progress(part).map(|progress| &progress.acted);
+        acted.into_iter().flatten().rev().map(|act| &*act.intent)
     }
 
     /// The key of what a part does next, or is doing: another once the end of what it did before is known.
@@ -232,11 +247,11 @@ impl Run {
         IdempotencyKey::of(&self.started.run, part).after(known)
     }
 
-    /// The key of taking back what a part did.
-    #[must_use]
-    pub fn undo_key(&self, part: &Part) -> IdempotencyKey {
-        let known = self.progress(part).map_or(0, |progress| progress.acted_after);
-        IdempotencyKey::of(&self.started.run, part).after(known).undo()
+    /// The keys of taking back what a part did, in the order of [`Run::acts`].
+    pub fn undo_keys(&self, part: &Part) -> impl Iterator<Item = IdempotencyKey> {
+        let key = IdempotencyKey::of(&self.started.run, part);
+        let acted = self.progress(part).map(|progress| &progress.acted);
+        acted.into_iter().flatten().rev().map(move |act| key.clone().after(act.after).undo())
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Progress)> {
@@ -308,10 +323,10 @@ impl Run {
 }
 
 impl Progress {
-    /// The first intent that may have been done is what is taken back.
+    /// Each intent that may have been done is taken back. One that was made anew as it was need not be twice.
     pub(super) fn may_have_acted(&mut self, intent: Box<StepIntended>) {
-        if self.acted.is_none() {
-            (self.acted, self.acted_after) = (Some(intent), self.known);
+        if !self.acted.iter().any(|act| does_the_same(&act.intent, &intent)) {
+            self.acted.push(Act { intent, after: self.known });
         }
     }
 
@@ -329,7 +344,10 @@ impl Progress {
         }
         // Who is just taking it back says how that ended.
         let goes_on = !matches!(self.phase, Phase::Ended(_)) && !matches!(self.back, Some(Back::Acting(_)));
-        (self.back, self.acted) = if goes_on { (None, None) } else { (Some(Back::Over), self.acted.take()) };
+        self.back = if goes_on { None } else { Some(Back::Over) };
+        if goes_on {
+            self.acted.clear();
+        }
     }
 
     /// How it stands after it was taken back; how it had ended by itself is not forgotten.
@@ -348,6 +366,15 @@ impl Back {
     pub(super) fn stands(&self) -> bool {
         self.is_left() || *self == Self::Stuck
     }
+}
+
+/// Whether taking back one takes back the other.
+fn does_the_same(one: &StepIntended, other: &StepIntended) -> bool {
+    let (plan, others) = (&one.plan, &other.plan);
+    one.action == other.action
+        && plan.targets == others.targets
+        && plan.calls == others.calls
+        && plan.before == others.before
 }
 
 /// A step as a whole, then its items.

@@ -154,23 +154,24 @@ impl Run {
     #[must_use]
     pub fn would_lose(&self, part: &Part, plan: &Plan) -> Option<String> {
         let progress = self.progress(part).filter(|progress| progress.stands())?;
-        let before = &progress.acted.as_ref()?.plan;
+        let before = &progress.acted.last()?.intent.plan;
         let ids = |plan: &Plan| -> BTreeSet<String> {
             plan.targets.iter().filter(|target| target.named).map(|target| target.id.clone()).collect()
         };
         let first = before.targets.first().map(|target| target.label.clone()).unwrap_or_default();
-        (ids(before) != ids(plan)).then_some(first)
+        let is_known = progress.acted.iter().any(|act| ids(&act.intent.plan) == ids(plan));
+        (!is_known).then_some(first)
     }
 
     /// Whether anything of it has acted and can still be taken back, or was.
     #[must_use]
     pub fn has_acted(&self) -> bool {
-        self.parts().any(|(_, progress)| progress.acted.is_some())
+        self.parts().any(|(_, progress)| !progress.acted.is_empty())
     }
 
     /// The named targets of what it did.
     pub fn touched(&self) -> impl Iterator<Item = &str> {
-        let plans = self.parts().filter_map(|(_, progress)| Some(&progress.acted.as_ref()?.plan));
+        let plans = self.parts().flat_map(|(_, progress)| progress.acted.iter().map(|act| &act.intent.plan));
         plans.flat_map(|plan| plan.targets.iter().filter(|target| target.named).map(|target| target.id.as_str()))
     }
 }
@@ -192,7 +193,7 @@ impl Progress {
         (self.suspect, self.known, self.open) = (before.suspect.clone(), before.known, before.open);
         if before.stands() {
             (self.acted, self.back, self.sub) = (before.acted, before.back, before.sub);
-            (self.acted_after, self.back_unknown) = (before.acted_after, before.back_unknown);
+            self.back_unknown = before.back_unknown;
         }
     }
 }

@@ -60,7 +60,7 @@ impl Run {
             |part: &Part| self.playbook.step(&part.step).is_some_and(|step| matches!(step.kind, StepKind::Playbook(_)));
         let ends = self.parts().filter_map(|(part, progress)| match progress.phase {
             Phase::Ended(outcome @ (Outcome::Planned | Outcome::Already)) => Some(outcome),
-            Phase::Ended(outcome) if progress.acted.is_some() || is_sub(&part) => Some(outcome),
+            Phase::Ended(outcome) if !progress.acted.is_empty() || is_sub(&part) => Some(outcome),
             _ => None,
         });
         let ends: Vec<Outcome> = ends.collect();

@@ -63,7 +63,7 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
             continue;
         }
         let story = calls.first().map(|call| tail(&call.key, &streams)).unwrap_or_default();
-        return Err(format!("nobody holds `{thing}`, and it is not as it was, but {now}: {calls:?}\n{story}"));
+        return Err(format!("nobody holds `{thing}`, and it is not as it was, but {now:?}: {calls:?}\n{story}"));
     }
     // A person may want it once more.
     let reopened = |key: &str| {

@@ -368,6 +368,47 @@ fn undo_law_what_is_undone_leaves_the_world_as_it_was() {
     }
 }
 
+/// Each attempt does part of what is left and says that it failed; the next one plans by what it finds.
+#[test]
+fn undo_law_what_each_attempt_did_is_taken_back() {
+    let mut tried = 0;
+    for scene in scenes() {
+        for step in scene.tried().iter().filter(|step| is_undoable(step)) {
+            let mut playbook = Playbook::clone(&scene.playbook);
+            let this = playbook.steps.iter_mut().find(|one| one.id == step.id).unwrap();
+            (this.retry.attempts, this.deadline) = (4, None);
+            let playbook = make::named(playbook, &format!("{}-{}", scene.playbook.name, step.id));
+            let scene = Scene { playbook, class: scene.class };
+            for ways in [&[Doing::Half, Doing::Half][..], &[Doing::Half, Doing::Unknown(true), Doing::Half]] {
+                for ways_back in [&[][..], &[Doing::Half, Doing::Unknown(false), Doing::Half]] {
+                    let place = scene.told(&format!("{} {ways:?}, back {ways_back:?}", step.id));
+                    let then = |scene: &Scene, stage: &mut Stage| {
+                        let mut state = stage.world.state();
+                        state.wanted.insert(step.id.to_string(), ways.to_vec());
+                        state.wanted.insert(format!("-{}", step.id), ways_back.to_vec());
+                        drop(state);
+                        undone(scene, stage)
+                    };
+                    let mut stage = scene.stage();
+                    then(&scene, &mut stage).unwrap_or_else(|why| panic!("{place}: {why}"));
+                    let ended = end(&mut stage, &scene.playbook).unwrap_or_else(|why| panic!("{place}: {why}"));
+                    assert_eq!(ended.state, Some(RunState::Undone), "{place}: {}", ended.summary);
+                    let undoable = |by: &&&str| super::world::specs().iter().any(|s| s.name == **by && s.undoable);
+                    assert_eq!(ended.stands.values().filter(undoable).count(), 0, "{place}: {:?}", ended.stands);
+                    assert_eq!(stage.world.state().astray(), Vec::new(), "{place}: it is not as it was");
+                    tried += 1;
+                }
+            }
+            let then = |scene: &Scene, stage: &mut Stage| {
+                stage.world.state().wanted.insert(step.id.to_string(), vec![Doing::Half, Doing::Half]);
+                undone(scene, stage)
+            };
+            at_every_record(&scene, Death::Killed, 0, &then);
+        }
+    }
+    assert!(tried > 20, "{tried}");
+}
+
 #[test]
 fn reboot_law_a_standing_lease_is_in_force_after_a_boot_or_lapsed_and_told() {
     let (mut in_force, mut lapsed) = (0, 0);

@@ -1,6 +1,9 @@
 //! The simulated world: things that stand or do not, messages that were sent, and verbs that do well, fail, hang, lie, or
 //! leave nobody knowing.
 //!
+//! A thing has fields; a verb sets those that are not as it wants them when it plans, and gives back those of its plan that still are
+//! as it set them. It stands while any is.
+//!
 //! Owns what is so, and the list of all that was done. Never decides what the engine should make of it. Keeps true: `verify`
 //! tells no lie (it may not answer); an error that says "try again" of a verb that may be done once only comes before it.
 
@@ -27,7 +30,7 @@ pub(super) enum Doing {
     Verbose,
     /// Not done, and may be tried again.
     Fails,
-    /// Done, or in part, and told as failed.
+    /// Done in part, and told as failed.
     Half,
     /// Not done, and never will be.
     GivesUp,
@@ -100,7 +103,7 @@ pub(super) struct State {
     /// Things that stand, each with what made it so.
     pub(super) stands: BTreeMap<String, &'static str>,
     /// How things that were ever touched are, field by field.
-    fields: BTreeMap<String, Json>,
+    fields: BTreeMap<String, Fields>,
     pub(super) calls: Vec<Call>,
     pub(super) changes: Vec<Change>,
     /// What was said to not stand when somebody who takes it back asked.
@@ -206,20 +209,26 @@ impl World {
     }
 }
 
+/// How a thing is.
+pub(super) type Fields = BTreeMap<&'static str, String>;
+
+/// What verbs set of a thing; its `tag` is nobody's.
+const SET: [&str; 3] = ["owner", "rules", "zone"];
+
 /// How a thing was before anybody touched it: no two alike.
-fn former(thing: &str) -> Json {
+fn former(thing: &str) -> Fields {
     let of = |field: &str| quell_model::Hash::of_parts(&[thing.as_bytes(), field.as_bytes()]).short(8);
-    json!({ "owner": of("owner"), "rules": [of("first"), of("second")], "tag": of("tag") })
+    SET.into_iter().chain(["tag"]).map(|field| (field, of(field))).collect()
 }
 
 impl State {
     /// Things that are neither held by anybody nor as they were.
-    pub(super) fn astray(&self) -> Vec<(&String, &Json)> {
-        let astray = |(thing, now): &(&String, &Json)| !self.stands.contains_key(*thing) && **now != former(thing);
+    pub(super) fn astray(&self) -> Vec<(&String, &Fields)> {
+        let astray = |(thing, now): &(&String, &Fields)| !self.stands.contains_key(*thing) && **now != former(thing);
         self.fields.iter().filter(astray).collect()
     }
 
-    fn fields(&self, thing: &str) -> Json {
+    fn fields(&self, thing: &str) -> Fields {
         self.fields.get(thing).cloned().unwrap_or_else(|| former(thing))
     }
 
@@ -279,6 +288,12 @@ struct Played {
     world: Arc<World>,
 }
 
+/// What a plan found otherwise than it wants it, and how.
+fn found(plan: &Plan) -> Fields {
+    let value = |field: &'static str| Some((field, plan.before["fields"][field].as_str()?.to_owned()));
+    SET.into_iter().filter_map(value).collect()
+}
+
 /// What a plan makes stand: of one process, being held is one thing, and being looked at another.
 pub(super) fn thing(plan: &Plan) -> &str {
     plan.before["thing"].as_str().unwrap_or_default()
@@ -327,22 +342,24 @@ impl Played {
         (state.calls.len() - 1, doing, delays)
     }
 
-    /// An undo gives back what its plan says was there: a plan that was made again after the act knows only what the act has left.
-    fn change(&self, number: usize, plan: &Plan, at: jiff::Timestamp) {
+    /// Does what is planned, or the first of it; an undo gives back what its plan says was there. A plan that was made again after an
+    /// act knows only what the act has left.
+    fn change(&self, number: usize, plan: &Plan, most: usize, at: jiff::Timestamp) {
         let mut state = self.state();
         state.calls[number].effect = true;
         let Call { thing, key, undo, .. } = state.calls[number].clone();
         if self.spec.guarantee == Guarantee::AtMostOnce {
             *state.sent.entry(key).or_default() += 1;
-        } else {
-            let fields = if undo {
-                plan.before["fields"].clone()
-            } else {
-                json!({ "owner": self.spec.name, "rules": [], "tag": state.fields(&thing)["tag"] })
-            };
-            state.fields.insert(thing.clone(), fields);
-            state.set(&thing, (!undo).then_some(self.spec.name), at);
+            return;
         }
+        let (mut fields, own) = (state.fields(&thing), self.spec.name);
+        let planned = found(plan).into_iter().filter(|(field, _)| (fields[field] == own) == undo);
+        for (field, was) in planned.take(most).collect::<Fields>() {
+            fields.insert(field, if undo { was } else { own.to_owned() });
+        }
+        let stands = fields.values().any(|value| value == own);
+        state.fields.insert(thing.clone(), fields);
+        state.set(&thing, stands.then_some(own), at);
     }
 
     async fn does(&self, plan: &Plan, cx: &ActionContext, undo: bool) -> Result<Json, ActionError> {
@@ -351,7 +368,8 @@ impl Played {
         let changes =
             matches!(doing, Doing::Well | Doing::Verbose | Doing::Half | Doing::Hangs(true) | Doing::Unknown(true));
         if changes {
-            self.change(number, plan, cx.clock.now().wall);
+            let most = if doing == Doing::Half { 1 } else { SET.len() };
+            self.change(number, plan, most, cx.clock.now().wall);
         }
         if matches!(doing, Doing::Hangs(_)) {
             return std::future::pending().await;
@@ -410,7 +428,9 @@ impl Action for Played {
             _ => super::guarded::facts(&id),
         };
         let target = Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts };
-        let before = json!({ "thing": thing, "fields": state.fields(&thing) });
+        let mut found = state.fields(&thing);
+        found.retain(|field, value| SET.contains(field) && value != self.spec.name);
+        let before = json!({ "thing": thing, "fields": found });
         let predicted = (self.spec.predict)(input);
         Ok(Plan { targets: vec![target], before, predicted, ..Plan::default() })
     }
@@ -429,8 +449,12 @@ impl Action for Played {
         if self.spec.guarantee == Guarantee::AtMostOnce || state.rng.chance(mute) {
             return if state.rng.chance(80) { Ok(Truth::CannotAsk) } else { Err(ActionError::retry("nobody answers")) };
         }
-        let stands = state.stands.contains_key(thing(plan));
-        let holds = stands == (want == Want::Acted);
+        let fields = state.fields(thing(plan));
+        let is_set = |field: &str| fields[field] == self.spec.name;
+        let holds = match want {
+            Want::Acted => SET.into_iter().all(is_set),
+            Want::Undone => !found(plan).into_keys().any(is_set),
+        };
         Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
     }
 

@@ -1,6 +1,7 @@
 //! What a run did is taken back: in order, proved, at the end of a lease or because a person wants it; and what cannot be
 //! is told as stuck.
 
+mod attempts;
 mod bait;
 mod boots;
 mod bounds;

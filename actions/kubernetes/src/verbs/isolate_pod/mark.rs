@@ -4,6 +4,7 @@
 //! before the first. Whoever may write on the pod can write it too: it may say less is allowed, never more.
 
 use super::allow::{Allow, ISOLATED};
+use crate::verbs::written::shown;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,23 @@ impl Mark {
     pub(super) fn others(&self, key: &str) -> Vec<&str> {
         self.by.keys().map(String::as_str).filter(|by| *by != key).collect()
     }
+}
+
+/// Those in words: whoever may write on the pod may have written anything there.
+pub(super) fn told(others: &[&str]) -> String {
+    /// So many are named.
+    const MOST: usize = 3;
+    let is_id = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/#".contains(&byte));
+    let one = |key: &&str| match key.split_once('/').filter(|_| is_id(key)) {
+        Some((run, step)) if !run.is_empty() && !step.is_empty() => {
+            format!("step {} of run {}", shown(step), shown(run))
+        }
+        _ => format!("what is marked `{}`", shown(key)),
+    };
+    let named: Vec<String> = others.iter().take(MOST).map(one).collect();
+    let more = others.len().saturating_sub(MOST);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", named.join(" and "))
 }
 
 /// Whether a pod has the label by which its policy knows it.
@@ -88,5 +106,14 @@ mod tests {
         assert_eq!(mark.narrowest(Some(&Allow::default())), Some(Allow::default()));
         assert_eq!(mark.others("forged"), Vec::<&str>::new());
         assert_eq!(Mark::default().narrowest(None), None);
+    }
+
+    #[test]
+    fn who_else_wants_it_is_told_in_words() {
+        assert_eq!(told(&["r-1/cut", "r-2/each/3"]), "step cut of run r-1 and step each/3 of run r-2");
+        assert_eq!(told(&["a", "b", "c", "d", "e"]).rsplit(' ').take(3).collect::<Vec<_>>(), ["more", "2", "and"]);
+        let forged = told(&["r-1/cut\nrun r-2 succeeded \u{1b}[2J"]);
+        assert!(forged.starts_with("what is marked `") && !forged.contains(['\n', '\u{1b}']), "{forged}");
+        assert!(told(&[&"x".repeat(9_000)]).chars().count() < 200);
     }
 }

@@ -9,7 +9,7 @@
 //! somebody else wants the pod cut off, it stays so.
 
 use super::allow::{Allow, ISOLATED};
-use super::mark::{MARK, Mark, is_labelled};
+use super::mark::{MARK, Mark, is_labelled, told};
 use crate::call::{CallError, Calls, MANAGER};
 use crate::verbs::written::{Named, Words, giving_back, read, standing};
 use k8s_openapi::api::core::v1::Pod;
@@ -105,38 +105,54 @@ pub(super) async fn withdraw(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words
             return Ok(Left { gone: true, ..Left::default() });
         };
         let mark = Mark::of(&found);
-        let others: Vec<String> = mark.iter().flat_map(|mark| mark.others(wanted.key)).map(str::to_owned).collect();
+        let others: Vec<&str> = mark.iter().flat_map(|mark| mark.others(wanted.key)).collect();
         let mut rest = mark.clone().unwrap_or_default();
         let is_own = rest.by.remove(wanted.key).is_some();
         if let Some(allow) = rest.narrowest(None) {
             if is_own {
                 if wanted.with_policy {
-                    policy(calls, pod, &allow, &others[0]).await?;
+                    policy(calls, pod, &allow, others[0]).await?;
                 }
                 if !write(calls, pod, &found, json!({ "annotations": { MARK: rest.text() } })).await? {
                     continue;
                 }
             }
-            let why = format!("pod `{}` is cut off all the same, by {}", pod.place(), others.join(" and "));
+            let why = format!("pod `{}` is cut off all the same, by {}", pod.place(), told(&others));
             return Ok(Left { still: vec![why], ..Left::default() });
         }
         remove_policy(calls, pod).await?;
         // Its mark may be gone while its label stands: somebody took it off by hand.
-        if !is_own && !is_labelled(&found, &pod.uid) {
+        let is_cut = is_own || is_labelled(&found, &pod.uid);
+        if !is_cut && back_of(&found, wanted, was).is_empty() {
             return Ok(Left::default());
         }
-        // What an attempt before it wrote, and whoever was there and has been taken back, is in the mark; what this one planned, it knows.
-        let (mut set, mut before) = marked(pod, &mark.unwrap_or_default());
+        // What other attempts wrote, and was not planned by this one, is in the mark.
+        let (mut set, mut all) =
+            if is_cut { marked(pod, &mark.unwrap_or_default()) } else { (Words::new(), Words::new()) };
         set.extend(wanted.labels.clone());
-        before.extend(was.clone());
-        let was = before;
-        let now = standing(found.metadata.labels.as_ref(), &was);
-        let (back, still) = giving_back(&now, &set, &was);
+        all.extend(was.clone());
+        let now = standing(found.metadata.labels.as_ref(), &all);
+        let (back, still) = giving_back(&now, &set, &all);
         if write(calls, pod, &found, json!({ "labels": back, "annotations": { MARK: null } })).await? {
             return Ok(Left { still, ..Left::default() });
         }
     }
     Err(busy(pod))
+}
+
+/// Of what was planned to be written, what stands as it was written, and would be given back.
+fn back_of(found: &Pod, wanted: &Wanted<'_>, was: &Words) -> Words {
+    giving_back(&standing(found.metadata.labels.as_ref(), was), wanted.labels, was).0
+}
+
+/// Which of these labels stand as they were written, though nobody wants the pod cut off any more; none: no label.
+pub(super) async fn keeps(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words) -> Result<Option<String>, CallError> {
+    let Some(found) = read::<Pod>(calls, wanted.pod).await? else { return Ok(None) };
+    if Mark::of(&found).is_some_and(|mark| !mark.by.is_empty()) {
+        return Ok(None);
+    }
+    let key = back_of(&found, wanted, was).into_keys().next();
+    Ok(key.map(|key| format!("label `{key}` of pod `{}` is as quell wrote it", wanted.pod.place())))
 }
 
 /// What a mark says was written, and what stood before.
