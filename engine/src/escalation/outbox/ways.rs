@@ -4,7 +4,6 @@
 //! the other side asked for.
 
 use super::{Outbox, PUT_OFF, Stage};
-use crate::escalation::ladder::Standing;
 use quell_model::Stamp;
 use quell_model::notice::{Page, PageKey, To, Way};
 use std::collections::BTreeSet;
