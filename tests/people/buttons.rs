@@ -159,7 +159,12 @@ fn what_is_done_is_asked_about_kept_and_taken_back_by_messages_alone() {
     page.says("<dt>Blast radius</dt><dd>1 target on ");
     let text = to_bo().unwrap()["text"].as_str().unwrap().to_owned();
     assert!(text.contains(&format!("blast radius: {reach}")), "{text}");
-    let asked = scene.talks.slack.heads().into_iter().find(|head| !buttons(head).is_empty() && head["blocks"].to_string().contains("process.freeze"));
+    let asked = scene
+        .talks
+        .slack
+        .heads()
+        .into_iter()
+        .find(|head| !buttons(head).is_empty() && head["blocks"].to_string().contains("process.freeze"));
     assert!(asked.unwrap()["blocks"].to_string().contains(reach));
     let token = page.token().unwrap_or_else(|| panic!("{}: {}", page.status, page.body));
     first.goes_on();

@@ -111,7 +111,11 @@ fn the_apps_manifests_allow_what_quell_does_and_nothing_else() {
     let [by_socket, by_http] = manifests();
     for (manifest, is_socket) in [(&by_socket, true), (&by_http, false)] {
         let (settings, command) = (&manifest["settings"], &manifest["features"]["slash_commands"][0]);
-        assert_eq!(manifest["oauth_config"]["scopes"], json!({ "bot": ["chat:write", "commands"] }), "no user's scopes");
+        assert_eq!(
+            manifest["oauth_config"]["scopes"],
+            json!({ "bot": ["chat:write", "commands"] }),
+            "no user's scopes"
+        );
         assert!(settings.get("event_subscriptions").is_none(), "it hears nothing that was not said to it");
         assert_eq!(settings["interactivity"]["is_enabled"], true, "buttons");
         assert_eq!(settings["socket_mode_enabled"], is_socket);

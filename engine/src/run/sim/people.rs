@@ -101,7 +101,8 @@ impl Night {
         let since = (stage.now(), 0);
         let mut times = steps::Times::default();
         times.reads(stage.now(), &escalation);
-        let mut night = Self { stage, rng, tape, escalation, times, slack_takes_keys, there, seen: 0, since, one_boot: true };
+        let mut night =
+            Self { stage, rng, tape, escalation, times, slack_takes_keys, there, seen: 0, since, one_boot: true };
         night.lives();
         night
     }

@@ -160,7 +160,9 @@ impl Way {
             return Err(format!("it moves at {}, and its time is {due}", at.wall));
         }
         match times.turn(due + GATHER, at.wall) {
-            Some(turn) => Err(format!("its time is {due}, an engine had its turn at {turn}, and it moves at {}", at.wall)),
+            Some(turn) => {
+                Err(format!("its time is {due}, an engine had its turn at {turn}, and it moves at {}", at.wall))
+            }
             None => Ok(()),
         }
     }

@@ -22,7 +22,9 @@ pub(super) fn of_incidents(journal: &Journal) -> Result<(), String> {
         let is_told = !matches!(stands, Stands::Over | Stands::Closed);
         if goes_on(&records) != is_told {
             let shown = super::laws::shown(&records);
-            return Err(format!("the ladder of incident {incident} stands at {stands:?}, and the incident is:\n{shown}"));
+            return Err(format!(
+                "the ladder of incident {incident} stands at {stands:?}, and the incident is:\n{shown}"
+            ));
         }
     }
     Ok(())
