@@ -140,6 +140,7 @@ impl Board<'_> {
         let means = means(&asking.otherwise, asking).map(|means| format!(": {means}")).unwrap_or_default();
         rows.push_str(&row("Without an answer", &format!("<b>{}</b>{means}", line(asking.otherwise.as_str(), TITLE))));
         rows.extend(asking.action.as_ref().map(|action| row("It would do", &code(action.as_str()))));
+        rows.push_str(&listed("Blast radius", &asking.blast_radius, |reach| line(reach, LINE)));
         rows.push_str(&listed("To", &asking.targets, |target| line(target, LINE)));
         rows.push_str(&listed("By these calls", &asking.calls, code));
         rows.push_str(&listed("Beware", &asking.warnings, |warning| format!("<em>{}</em>", line(warning, LINE))));
@@ -324,6 +325,7 @@ mod tests {
             choices: vec!["yes_&_<b>".into()],
             action: Some(evil.as_str().into()),
             calls: vec![evil.clone()],
+            blast_radius: vec![evil.clone()],
             targets: vec![evil.clone()],
             warnings: vec![evil.clone()],
             who: evil.clone(),
@@ -346,6 +348,49 @@ mod tests {
         assert_eq!(plain.html().matches('<').count(), tags, "a tag more or less is somebody else's");
         for loads in ["<script", "src=", "url(", "@import", "http-equiv", "<link", "javascript:"] {
             assert!(!plain.html().replace("&lt;img src=", "").contains(loads), "{loads}");
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_cut_where_it_stands_and_says_so() {
+        let of = |sign: char| String::from(sign).repeat(20_000);
+        let mut notice = notice();
+        (notice.title, notice.entity, notice.because) = (of('\u{df}'), of('\u{e9}'), of('\u{f8}'));
+        notice.story = vec![of('\u{436}')];
+        notice.question = Some(Box::new(Asking {
+            run: "r-1".into(),
+            playbook: of('a').as_str().into(),
+            step: "kill".into(),
+            detected: of('\u{3b4}'),
+            because: of('\u{3c9}'),
+            choices: vec!["approve".into()],
+            action: Some("process.kill".into()),
+            calls: vec![of('\u{3bb}')],
+            blast_radius: vec![of('\u{5d0}')],
+            targets: vec![of('\u{4eba}')],
+            warnings: vec![of('\u{1f480}')],
+            who: of('\u{3c0}'),
+            until: "2026-11-30T06:25:00Z".parse().unwrap(),
+            otherwise: "deny".into(),
+            not_via: Vec::new(),
+        }));
+        let html = board(&notice, None, None).html();
+        for (sign, most) in [
+            ('\u{df}', TITLE),
+            ('\u{e9}', TITLE),
+            ('\u{3b4}', TITLE),
+            ('\u{f8}', LINE),
+            ('\u{436}', LINE),
+            ('\u{3c9}', LINE),
+            ('\u{3c0}', LINE),
+            ('\u{5d0}', LINE),
+            ('\u{4eba}', LINE),
+            ('\u{1f480}', LINE),
+            ('\u{3bb}', CALL),
+        ] {
+            let cut = format!("{}…", String::from(sign).repeat(most - 1));
+            assert!(html.contains(&cut), "{sign} is cut at {most}");
+            assert!(!html.contains(&String::from(sign).repeat(most)), "{sign} goes on");
         }
     }
 
