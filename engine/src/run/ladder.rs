@@ -16,9 +16,11 @@ mod news;
 mod of_incident;
 mod of_question;
 mod silenced;
+mod trouble;
 
 use news::News;
 pub use silenced::Wanted;
+pub(super) use trouble::{Heard, own_incident};
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};

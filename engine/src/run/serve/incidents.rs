@@ -185,12 +185,12 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What an incident's ladder began with, if it had one.
-    fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Refusal> {
+    pub(in crate::run) fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Unread> {
         let stream = StreamId::ladder(&LadderId::incident(id));
         if !self.ink.has(&stream) {
             return Ok(None);
         }
-        let first = self.ink.readable(&stream)?.first(Kind::LadderStarted).map_err(Unread::from)?;
+        let first = self.ink.readable(&stream)?.first(Kind::LadderStarted)?;
         Ok(first.and_then(|record| match record.body {
             Body::LadderStarted(started) => Some(*started),
             _ => None,

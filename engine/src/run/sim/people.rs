@@ -392,7 +392,7 @@ impl Night {
 struct Met(Mutex<BTreeMap<&'static str, u64>>);
 
 /// What a long enough search has to come by.
-const HAS_TO_MEET: [&str; 17] = [
+const HAS_TO_MEET: [&str; 19] = [
     "acknowledged",
     "too late",
     "a link",
@@ -410,6 +410,8 @@ const HAS_TO_MEET: [&str; 17] = [
     "a correction",
     "an address of two",
     "a message for many",
+    "a lease that asks",
+    "a lease that lapsed",
 ];
 
 impl Met {
@@ -446,6 +448,10 @@ impl Met {
                 Body::LadderMoved(moved) => {
                     add("an address of two", moved.pages.iter().any(|queued| !queued.page.also.is_empty()));
                     add("a last resort", moved.to == Place::LastResort);
+                }
+                Body::LeaseChanged(changed) => {
+                    add("a lease that asks", changed.state.as_str() == "due");
+                    add("a lease that lapsed", changed.state.as_str() == "lapsed");
                 }
                 _ => {}
             }
