@@ -197,7 +197,7 @@ impl Leases {
 
     /// What stands of an incident's runs and waits for a person.
     pub(super) fn due_of<'a>(&'a self, incident: &'a IncidentId) -> impl Iterator<Item = (&'a Place, &'a Standing)> {
-        self.all.iter().filter(|(place, standing)| standing.due && is_of(place, standing, incident))
+        self.all.iter().filter(move |(place, standing)| standing.due && is_of(place, standing, incident))
     }
 
     /// The runs of an incident of which something stands, the latest first granted first.

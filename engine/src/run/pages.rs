@@ -146,14 +146,14 @@ impl<W: Send + 'static> Core<W> {
             told.extend(started.incident.iter().map(|id| format!("and more: `quell incident show {id}`")));
         }
         if started.question.is_none() {
-            told.extend(started.incident.iter().flat_map(|id| self.left_standing(id)));
+            told.extend(started.incident.iter().flat_map(|id| self.waits_standing(id)));
         }
         let question = started.question.as_ref().filter(|_| !outbox.is_over()).and_then(|of| self.asking(of));
         outbox.notice(told, question)
     }
 
     /// What stands of an incident's runs until a person says.
-    fn left_standing(&self, incident: &IncidentId) -> Vec<String> {
+    fn waits_standing(&self, incident: &IncidentId) -> Vec<String> {
         let mut due = self.leases.due_of(incident);
         let line = |((run, part), standing): (&Place, &Standing)| {
             let (action, step) = (&standing.action, &part.step);

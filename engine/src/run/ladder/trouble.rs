@@ -19,7 +19,7 @@ use crate::run::unread::Unread;
 use quell_model::playbook::IncidentMoment;
 use quell_model::record::{
     AcknowledgementChanged, IncidentCame, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, LadderChange,
-    LadderStarted, NewRecord,
+    LadderStarted, NewRecord, Part,
 };
 use quell_model::{Entity, IncidentId, LadderId, Level, RunId, Stamp, StreamId};
 
@@ -92,6 +92,29 @@ impl<W: Send + 'static> Core<W> {
         let (is_resolved, is_acknowledged) = (before.standing.is_resolved(), before.standing.acknowledged.is_some());
         let again = Again { id: id.clone(), is_resolved, is_acknowledged, level: before.level, began };
         Ok(Some(Heard::Again(Box::new(again))))
+    }
+
+    /// What is stuck of an incident that is just being resolved: its ladder was told, and ends before it tells anybody.
+    pub(in crate::run) fn left_standing(&mut self, id: &IncidentId) -> Result<Option<(Box<Again>, String)>, Unread> {
+        let goes = |run: &RunId, part: &Part| self.runs.get(run).is_some_and(|live| live.run.takes_back(part));
+        let mut left = self.leases.due_of(id).filter(|((run, part), _)| !goes(run, part));
+        let Some(((run, part), standing)) = left.next().filter(|_| self.definitions.escalation.is_some()) else {
+            return Ok(None);
+        };
+        let action = &standing.action;
+        let text = format!(
+            "{part} of run {run} ({action}) could not be taken back, though it was no attack: `quell run undo {run}` tries again"
+        );
+        Ok(match self.heard_again(id)? {
+            Some(Heard::Again(again)) => Some((again, text)),
+            _ => None,
+        })
+    }
+
+    /// It was resolved in the same append.
+    pub(in crate::run) fn opens_for_left(&mut self, (again, text): (Box<Again>, String)) {
+        let now = self.parts.clock.now();
+        self.begins_again(Again { is_resolved: true, ..*again }, text, now);
     }
 
     /// Tells people what went wrong. Whoever calls it holds what says so in the same append.

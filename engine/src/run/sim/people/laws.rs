@@ -113,11 +113,17 @@ fn troubles_told_once(streams: &Streams) -> Result<(), String> {
             _ => None,
         });
         for changed in leases {
-            let (undo, keep) = (format!("`quell run undo {run}/{}`", changed.part.step), format!("`quell run keep {run}/"));
+            let (undo, keep) =
+                (format!("`quell run undo {run}/{}`", changed.part.step), format!("`quell run keep {run}/"));
             let ends = match (changed.state.as_str(), changed.why.as_str()) {
-                ("due", _) => vec![format!("; {keep}{}` or {undo}", changed.part.step), format!("; {undo} tries again")],
+                ("due", _) => {
+                    vec![format!("; {keep}{}` or {undo}", changed.part.step), format!("; {undo} tries again")]
+                }
                 ("lapsed", why @ "it did not outlive the boot") => {
-                    vec![format!("{} of run {run} stands no more: {why}; `quell run show {run}` has what it did", changed.action)]
+                    vec![format!(
+                        "{} of run {run} stands no more: {why}; `quell run show {run}` has what it did",
+                        changed.action
+                    )]
                 }
                 _ => continue,
             };
@@ -126,7 +132,10 @@ fn troubles_told_once(streams: &Streams) -> Result<(), String> {
         for (ends, times) in troubles {
             let of_it = told.iter().filter(|told| ends.iter().any(|end| told.ends_with(end))).count();
             if of_it != times {
-                return Err(format!("`{}` came {times} times, and was told {of_it} times: {told:?}", ends.join("`, `")));
+                return Err(format!(
+                    "`{}` came {times} times, and was told {of_it} times: {told:?}",
+                    ends.join("`, `")
+                ));
             }
         }
     }

@@ -22,7 +22,11 @@ impl Night {
     /// Its thing cannot be taken back.
     fn is_firm(&self, is: bool) {
         let mut firm = self.yard.things.firm.lock().unwrap();
-        if is { firm.insert("a".into()) } else { firm.remove("a") };
+        if is {
+            firm.insert("a".into())
+        } else {
+            firm.remove("a")
+        };
     }
 
     /// Somebody wants it taken back; nothing is waited for.
@@ -76,7 +80,8 @@ fn what_is_stuck_calls_people_whoever_looked_after_it_and_once_over_kills() {
     assert!(night.acks("ana", Some(1)).unwrap_err().to_string().contains("raised anew"));
     let mut night = night.goes_on("b");
     // Whoever comes later reads what is left, too.
-    let left = format!("one of run {run} (process.freeze) stands: `quell run keep {run}/one` or `quell run undo {run}/one`");
+    let left =
+        format!("one of run {run} (process.freeze) stands: `quell run keep {run}/one` or `quell run undo {run}/one`");
     let last = night.mail.got().pop().unwrap();
     assert!(last.notice.story.contains(&left), "{:?}", last.notice.story);
     // Tried again in vain, it is told again.
@@ -134,7 +139,10 @@ fn what_a_boot_has_ended_calls_people_once() {
         night.mail.told()[1],
         format!("ana: process.freeze of run {run} {why}; `quell run show {run}` has what it did")
     );
-    assert_eq!((night.state(), night.yard.leases(&run)), (IncidentState::Open, vec!["granted".into(), "lapsed".into()]));
+    assert_eq!(
+        (night.state(), night.yard.leases(&run)),
+        (IncidentState::Open, vec!["granted".into(), "lapsed".into()])
+    );
     night.goes_on("c");
 }
 
@@ -171,6 +179,24 @@ fn a_run_of_no_incident_has_one_opened_for_what_stands() {
     assert!(night.yard.things.stand().is_empty());
     assert_eq!(night.opened(), 1);
     assert_eq!(night.yard.stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_stuck_of_a_false_positive_opens_its_incident_again() {
+    let mut night = night();
+    let run = night.yard.attack(1);
+    night.receive(1);
+    night.is_firm(true);
+    let (incident, by, reason) = (night.incident(), Name::from("bo"), "ours".to_owned());
+    let said = Request::FalsePositive { incident, reason, way: socket(), by, exception: None };
+    night.yard.ask(said).unwrap();
+    assert_eq!(night.state(), IncidentState::Open);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.told().iter().any(|told| told.contains("though it was no attack")));
+    let told = night.mail.told().pop().unwrap();
+    let stands = format!("ana: one of run {run} (process.freeze) could not be taken back, though it was no attack: ");
+    assert!(told.starts_with(&stands), "{told}");
+    assert_eq!(night.mail.got().iter().filter(|letter| letter.notice.state == State::Open).count(), 2);
 }
 
 #[test]
