@@ -193,6 +193,12 @@ impl Ladder {
         };
     }
 
+    /// Why it goes on, where that is said and has told nobody yet.
+    #[must_use]
+    pub fn untold(&self) -> Option<&str> {
+        self.because.as_deref().filter(|_| self.standing == Standing::Climbing)
+    }
+
     /// Whether the move that is due comes because the step at hand was waited out, and for no other reason.
     #[must_use]
     pub fn is_waited_out(&self) -> bool {

@@ -96,7 +96,7 @@ impl<W: Send + 'static> Core<W> {
             return Err((TriggerDecision::NotMine, why));
         }
         let Some(Began { detection: began, views: (event, detection), incident }) = began else {
-            let why = "the detection that the incident began with is not kept any more, and it would have no event";
+            let why = "no detection is kept that the incident began with: it would have no event";
             return Err((TriggerDecision::Held, why.to_owned()));
         };
         let ground = self.definitions.ground();

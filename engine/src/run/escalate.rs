@@ -81,7 +81,7 @@ impl<W: Send + 'static> Core<W> {
         self.ink.let_go();
     }
 
-    fn incident_for(&mut self, id: &IncidentId) -> Result<Option<Incident>, Unread> {
+    pub(super) fn incident_for(&mut self, id: &IncidentId) -> Result<Option<Incident>, Unread> {
         match self.incidents.get_mut(id) {
             Some(live) => Ok(Some(live.clone())),
             None => Ok(self.ink.readable(&StreamId::incident(id))?.incident()?),
@@ -140,7 +140,7 @@ fn moved_to(policy: &Name, place: Option<Place>) -> Json {
 }
 
 /// What the ladder of an incident begins with that has none.
-fn begins(incident: &Incident, began: Option<&Detection>, because: String) -> LadderStarted {
+pub(super) fn begins(incident: &Incident, began: Option<&Detection>, because: String) -> LadderStarted {
     LadderStarted {
         incident: Some(incident.id.clone()),
         question: None,

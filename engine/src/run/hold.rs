@@ -296,8 +296,10 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn lapses(&mut self, run: &RunId, part: &Part, why: String) {
-        self.tell_of(run, part, |action| format!("{action} of run {run} stands no more: {why}"));
-        self.lease_changes(run, part, "lapsed", why, None);
+        if let Some(standing) = self.leases.at_mut(run, part) {
+            standing.hold.trying = None;
+        }
+        self.lease_lapses(run, part, why, Later::Lease);
     }
 
     /// Nothing is there to be held, though its lease stands: a boot has ended it, or the end of whoever held it.
@@ -306,7 +308,10 @@ impl<W: Send + 'static> Core<W> {
         (standing.hold.trying, standing.hold.until) = (None, None);
         let standing = standing.clone();
         if self.leases.was_before_uninstall(&standing) {
-            return self.lapses(run, part, "quell was uninstalled since".to_owned());
+            // A person wanted that, and knows.
+            let why = "quell was uninstalled since".to_owned();
+            self.tell_of(run, part, |action| format!("{action} of run {run} stands no more: {why}"));
+            return self.lease_changes(run, part, "lapsed", why, None);
         }
         let Some((lasting, _)) = self.to_hold(&standing) else { return };
         if self.paused {

@@ -17,9 +17,11 @@ mod of_incident;
 mod of_question;
 mod radius;
 mod silenced;
+mod trouble;
 
 use news::News;
 pub use silenced::Wanted;
+pub(super) use trouble::{Heard, own_incident};
 
 use super::answers::{self, Exhausted, ExhaustedLadder};
 use super::shell::{Core, INBOX_TURN};

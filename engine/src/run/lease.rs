@@ -134,7 +134,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// A record that changes nothing of where an incident stands.
+    /// A record of an incident, which may be in the journal alone.
     pub(super) fn add_to_incident(&mut self, id: &IncidentId, record: NewRecord) {
         let records = [record];
         let stream = StreamId::incident(id);
@@ -266,11 +266,30 @@ impl<W: Send + 'static> Core<W> {
             && self.ends_by_itself(&standing.action)
     }
 
+    /// A person has to say, and is told so.
     fn lease_due(&mut self, run: &RunId, part: &Part, incident: Option<&IncidentId>, why: String) {
+        let heard = self.heard(run, incident);
+        let Some(Ok(heard)) = self.once_read(run, part, Later::Lease, heard) else { return };
         let step = &part.step;
         let hint = format!("`quell run keep {run}/{step}` or `quell run undo {run}/{step}`");
-        self.tell_incident(incident, format!("step {step} of run {run} stands: {why}; {hint}"));
+        let text = format!("step {step} of run {run} stands: {why}; {hint}");
+        self.ink.hold();
         self.lease_changes(run, part, "due", why, None);
+        self.trouble(run, heard, text);
+        self.ink.let_go();
+    }
+
+    /// What is to stand, by what its lease says, stands no more, and people are told so; `later`: where that has to wait.
+    pub(super) fn lease_lapses(&mut self, run: &RunId, part: &Part, why: String, later: Later) {
+        let Some(standing) = self.leases.at(run, part) else { return };
+        let (incident, action) = (standing.incident.clone(), standing.action.clone());
+        let heard = self.heard(run, incident.as_ref());
+        let Some(Ok(heard)) = self.once_read(run, part, later, heard) else { return };
+        let text = format!("{action} of run {run} stands no more: {why}; `quell run show {run}` has what it did");
+        self.ink.hold();
+        self.lease_changes(run, part, "lapsed", why, None);
+        self.trouble(run, heard, text);
+        self.ink.let_go();
     }
 
     /// After a boot: what did not outlive it stands no more.
@@ -384,13 +403,10 @@ impl<W: Send + 'static> Core<W> {
                 self.leases_stood_by(&action);
             }
             (Why::End, false, _) if own_end => self.lease_undoes(run, part, lasts, incident.as_ref()),
-            (_, true, _) => {
-                let why = if asked == Why::Boot { "it did not outlive the boot" } else { "what it contained is gone" };
-                self.lease_changes(run, part, "lapsed", why.to_owned(), None);
-                if asked == Why::Boot {
-                    self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
-                }
+            (Why::Boot, true, _) => {
+                self.lease_lapses(run, part, "it did not outlive the boot".to_owned(), Later::Boot);
             }
+            (_, true, _) => self.lease_changes(run, part, "lapsed", "what it contained is gone".to_owned(), None),
             (Why::Boot | Why::RunOver, false, _) => {}
             (Why::End, false, AtEnd::Keep) => {
                 let why = format!("its lease of {} is over, and says `at_end: keep`", print_duration(lasts));

@@ -4,6 +4,7 @@
 //! system's stream at a start as it was when the records were written.
 
 use super::hold::Hold;
+use super::ladder::own_incident;
 use quell_model::playbook::AtEnd;
 use quell_model::record::{LeaseChanged, LeaseGranted, Owner, Part};
 use quell_model::{Body, IncidentId, Name, Record, RunId, Stamp};
@@ -194,9 +195,14 @@ impl Leases {
         parts.filter(|one| part.is_none_or(|part| part.covers(one))).cloned().collect()
     }
 
+    /// What stands of an incident's runs and waits for a person.
+    pub(super) fn due_of<'a>(&'a self, incident: &'a IncidentId) -> impl Iterator<Item = (&'a Place, &'a Standing)> {
+        self.all.iter().filter(move |(place, standing)| standing.due && is_of(place, standing, incident))
+    }
+
     /// The runs of an incident of which something stands, the latest first granted first.
     pub(super) fn runs_of(&self, incident: &IncidentId) -> Vec<RunId> {
-        let of = self.all.iter().filter(|(_, standing)| standing.incident.as_ref() == Some(incident));
+        let of = self.all.iter().filter(|(place, standing)| is_of(place, standing, incident));
         let mut runs: Vec<(Stamp, RunId)> = of.map(|((run, _), standing)| (standing.since, run.clone())).collect();
         runs.sort_by(|a, b| b.cmp(a));
         let mut seen = Vec::new();
@@ -243,4 +249,9 @@ impl Leases {
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())
     }
+}
+
+/// Whether an incident's run did it: that of a run which belongs to none may have one that was opened for it.
+fn is_of((run, _): &Place, standing: &Standing, incident: &IncidentId) -> bool {
+    standing.incident.as_ref().map_or_else(|| own_incident(run, 0) == *incident, |of| of == incident)
 }

@@ -8,13 +8,14 @@
 use super::bundled::{self, Going, Part};
 use super::job;
 use super::ladder::TOLD;
+use super::leases::{Place, Standing};
 use super::shell::Core;
 use crate::escalation::ladder::Ladder;
 use crate::escalation::outbox::{Outbox, Outgoing, PUT_OFF, SELDOM, Stage};
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
-use quell_model::{LadderId, Name, Stop};
+use quell_model::{IncidentId, LadderId, Name, Stop};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// So many of an incident's runs are told of by name.
 const MOST_TOLD: usize = 20;
+/// So much of what stands and waits for a person is told of by name.
+const MOST_STANDING: usize = 5;
 /// No channel is left alone for longer, whatever it asks for.
 const LONGEST_ALONE: Duration = Duration::from_secs(60 * 60);
 /// So long it is tried to tell that it is over.
@@ -142,8 +145,26 @@ impl<W: Send + 'static> Core<W> {
             told.truncate(MOST_TOLD);
             told.extend(started.incident.iter().map(|id| format!("and more: `quell incident show {id}`")));
         }
+        if started.question.is_none() {
+            told.extend(started.incident.iter().flat_map(|id| self.waits_standing(id)));
+        }
         let question = started.question.as_ref().filter(|_| !outbox.is_over()).and_then(|of| self.asking(of));
         outbox.notice(told, question)
+    }
+
+    /// What stands of an incident's runs until a person says.
+    fn waits_standing(&self, incident: &IncidentId) -> Vec<String> {
+        let mut due = self.leases.due_of(incident);
+        let line = |((run, part), standing): (&Place, &Standing)| {
+            let (action, step) = (&standing.action, &part.step);
+            format!(
+                "{part} of run {run} ({action}) stands: `quell run keep {run}/{step}` or `quell run undo {run}/{step}`"
+            )
+        };
+        let mut told: Vec<String> = due.by_ref().take(MOST_STANDING).map(line).collect();
+        let more = due.count();
+        told.extend((more > 0).then(|| format!("{more} more stand: `quell status`")));
+        told
     }
 
     /// A channel has answered.

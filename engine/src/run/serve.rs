@@ -9,6 +9,7 @@ mod standing;
 
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten};
 use super::definitions::Definitions;
+use super::ladder::own_incident;
 use super::request::{Refusal, Request};
 use super::shell::{Core, run_started};
 use crate::incident::Incident;
@@ -123,7 +124,9 @@ impl<W: Send + 'static> Core<W> {
         act: impl FnOnce(&mut Self) -> Result<Json, Refusal>,
     ) -> Result<Json, Refusal> {
         // Where nobody looks after anything, nothing is read for it.
-        let incident = if self.is_any_acknowledged() { self.incident_of(run).ok().flatten() } else { None };
+        let incident = self
+            .is_any_acknowledged()
+            .then(|| self.incident_of(run).ok().flatten().unwrap_or_else(|| own_incident(run, 0)));
         let done = act(self)?;
         if let Some(incident) = incident {
             self.ladder_touched(&incident, whose, self.parts.clock.now());

@@ -259,7 +259,7 @@ impl<W: Send + 'static> Core<W> {
                     return self.sub_ends_back(id, &sub, (Outcome::Stuck, end.unknown), proof);
                 }
                 Ok(Some(_)) => {}
-                Err(why) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
+                Err(why) => return self.sub_stuck(id, &sub, why),
             }
             let opened = self.standing_of(&sub.run, None).and_then(|standing| {
                 let is_left = !standing.is_empty();
@@ -271,7 +271,7 @@ impl<W: Send + 'static> Core<W> {
                     let proof = format!("nothing stands that run {} did", sub.run);
                     return self.sub_undone(id, &sub, Outcome::Undone, proof);
                 }
-                Some(Err(why)) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
+                Some(Err(why)) => return self.sub_stuck(id, &sub, why),
                 None => return,
             }
         }
@@ -281,6 +281,19 @@ impl<W: Send + 'static> Core<W> {
 
     fn sub_undone(&mut self, id: &RunId, sub: &SubRunStarted, outcome: Outcome, proof: String) {
         self.sub_ends_back(id, sub, (outcome, false), proof);
+    }
+
+    /// Nobody can get at what the run of a part did: that one tells nobody by itself.
+    fn sub_stuck(&mut self, id: &RunId, sub: &SubRunStarted, why: String) {
+        let incident = self.runs.get(id).and_then(|live| live.run.started.incident.clone());
+        let heard = self.heard(id, incident.as_ref());
+        let Some(Ok(heard)) = self.once_read(id, &sub.part, Later::Step, heard) else { return };
+        let again = format!("`quell run undo {id}/{}` tries again", sub.part.step);
+        let text = format!("what run {} did could not be taken back, and may stand: {why}; {again}", sub.run);
+        self.ink.hold();
+        self.sub_undone(id, sub, Outcome::Stuck, why);
+        self.trouble(id, heard, text);
+        self.ink.let_go();
     }
 
     fn sub_ends_back(&mut self, id: &RunId, sub: &SubRunStarted, (outcome, unknown): (Outcome, bool), proof: String) {

@@ -11,10 +11,12 @@
 
 use super::attempt::{ASKING, place};
 use super::job::{self, Answer, Work};
+use super::ladder::Heard;
 use super::machine::Run;
 use super::purpose::Purpose;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
+use super::unread::Later;
 use quell_model::action::{ActionContext, IdempotencyKey};
 use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
@@ -227,7 +229,7 @@ impl<W: Send + 'static> Core<W> {
             Some(why) => (Json::Null, format!("{proof}; what it gave {why}, and is left out")),
             None => (output, proof),
         };
-        self.undo_ends(id, part, (Outcome::Undone, false), output, proof);
+        self.undo_ends(id, part, (Outcome::Undone, false), (output, proof), None);
     }
 
     /// An attempt to take a part back did not work; or nobody knows whether it did.
@@ -252,21 +254,35 @@ impl<W: Send + 'static> Core<W> {
         self.record(id, vec![NewRecord::new(now, failed)]);
     }
 
+    /// Who is to hear of it is known before: until that can be read it has not ended, and the world is asked once more then.
     fn undo_stuck(&mut self, id: &RunId, part: &Part, why: &str, unknown: bool) {
+        let incident = self.runs.get(id).and_then(|live| live.run.started.incident.clone());
+        let heard = self.heard(id, incident.as_ref());
+        let Some(Ok(heard)) = self.once_read(id, part, Later::Step, heard) else {
+            return self.begins_later(id, part);
+        };
         let maybe = "outcome unknown: it may have been taken back: ";
         let why = why.strip_prefix("outcome unknown: ").filter(|_| unknown).unwrap_or(why);
         let proof = format!("{}{why}", if unknown { maybe } else { "" });
-        self.undo_ends(id, part, (Outcome::Stuck, unknown), Json::Null, proof);
+        self.undo_ends(id, part, (Outcome::Stuck, unknown), (Json::Null, proof), Some(heard));
     }
 
-    fn undo_ends(&mut self, id: &RunId, part: &Part, (outcome, unknown): (Outcome, bool), output: Json, proof: String) {
+    /// `heard`: of what is stuck, and by whom.
+    fn undo_ends(
+        &mut self,
+        id: &RunId,
+        part: &Part,
+        (outcome, unknown): (Outcome, bool),
+        (output, proof): (Json, String),
+        heard: Option<Heard>,
+    ) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let attempts = live.under_way.remove(part).map_or(0, |under_way| under_way.attempt);
         let Some(action) = live.run.acted(part).map(|intent| intent.action.clone()) else { return };
-        let incident = live.run.started.incident.clone();
         let what = if unknown { STUCK_UNKNOWN } else { "could not be taken back, and stands" };
-        let text = format!("`{action}` of run {id} {what}: {proof}");
+        let again = format!("`quell run undo {id}/{}` tries again", part.step);
+        let text = format!("`{action}` of run {id} {what}: {proof}; {again}");
         let why = proof.clone();
         let finished = UndoFinished {
             run: id.clone(),
@@ -278,17 +294,17 @@ impl<W: Send + 'static> Core<W> {
             attempts,
             unknown,
         };
-        // The lease's change is part of it, which lets go once it is written.
+        // The lease's change is part of it, which lets go once it is written, and so is that people hear of it.
         self.ink.hold();
         self.record(id, vec![NewRecord::new(now, finished)]);
         let state = if outcome == Outcome::Undone { "ended" } else { "due" };
         self.lease_changes(id, part, state, why.clone(), None);
+        if let Some(heard) = heard {
+            tracing::error!(run = %id, step = %part.step, why, "it {what}");
+            self.trouble(id, heard, text);
+        }
         self.ink.let_go();
         self.leases_stood_by(&action);
-        if outcome != Outcome::Undone {
-            tracing::error!(run = %id, step = %part.step, why, "it {what}");
-            self.tell_incident(incident.as_ref(), text);
-        }
     }
 }
 

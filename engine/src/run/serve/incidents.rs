@@ -121,7 +121,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Somebody says that an incident was no attack. The taking back is written down before the end: whoever dies between the two
-    /// leaves it open, and it can be said again.
+    /// leaves it open, and it can be said again. What is stuck by then opens it again, as what is stuck later does.
     pub(super) fn false_positive(
         &mut self,
         id: &IncidentId,
@@ -160,7 +160,14 @@ impl<W: Send + 'static> Core<W> {
             ..IncidentChanged::to(IncidentState::Resolved, by.clone(), reason.clone()).by_way(way.via.clone())
         };
         let bodies = std::iter::once(changed.into()).chain(exception.map(Body::ExceptionDrafted)).collect();
-        self.resolves(before, bodies, (by, reason))?;
+        let left = self.left_standing(id)?;
+        self.ink.hold();
+        let resolved = self.resolves(before, bodies, (by, reason));
+        if let (Ok(()), Some(left)) = (&resolved, left) {
+            self.opens_for_left(left);
+        }
+        self.ink.let_go();
+        resolved?;
         Ok(answers::json(IsFalsePositive { id: id.clone(), runs }))
     }
 
@@ -185,12 +192,12 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What an incident's ladder began with, if it had one.
-    fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Refusal> {
+    pub(in crate::run) fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Unread> {
         let stream = StreamId::ladder(&LadderId::incident(id));
         if !self.ink.has(&stream) {
             return Ok(None);
         }
-        let first = self.ink.readable(&stream)?.first(Kind::LadderStarted).map_err(Unread::from)?;
+        let first = self.ink.readable(&stream)?.first(Kind::LadderStarted)?;
         Ok(first.and_then(|record| match record.body {
             Body::LadderStarted(started) => Some(*started),
             _ => None,

@@ -57,6 +57,7 @@ pub(super) fn of_all(
     keyed: &Keyed<'_>,
 ) -> Result<(), String> {
     handed_on_once(streams)?;
+    troubles_told_once(streams)?;
     nobody_twice_with_others(streams, tape, keyed)?;
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
@@ -90,6 +91,54 @@ fn handed_on_once(streams: &Streams) -> Result<(), String> {
             return Err(format!(
                 "run {run} says {ends} times that it handed on, and has moved its ladder {moves} times"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// What is stuck, what asks at the end of its lease and what a boot has ended calls people, each time once, however often quell
+/// has died.
+fn troubles_told_once(streams: &Streams) -> Result<(), String> {
+    let ladders = streams.iter().filter(|(stream, _)| stream.as_ladder().is_some()).flat_map(|(_, records)| records);
+    let told: Vec<&str> = ladders
+        .filter_map(|record| match &record.body {
+            Body::LadderStarted(started) => Some(started.because.as_str()),
+            Body::LadderChanged(changed) if changed.change == LadderChange::Raised => Some(changed.why.as_str()),
+            _ => None,
+        })
+        .collect();
+    for (stream, records) in streams {
+        let Some(run) = stream.as_run() else { continue };
+        let mut troubles: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+        let leases = records.iter().filter_map(|record| match &record.body {
+            Body::LeaseChanged(changed) => Some(changed),
+            _ => None,
+        });
+        for changed in leases {
+            let (undo, keep) =
+                (format!("`quell run undo {run}/{}`", changed.part.step), format!("`quell run keep {run}/"));
+            let ends = match (changed.state.as_str(), changed.why.as_str()) {
+                ("due", _) => {
+                    vec![format!("; {keep}{}` or {undo}", changed.part.step), format!("; {undo} tries again")]
+                }
+                ("lapsed", why @ "it did not outlive the boot") => {
+                    vec![format!(
+                        "{} of run {run} stands no more: {why}; `quell run show {run}` has what it did",
+                        changed.action
+                    )]
+                }
+                _ => continue,
+            };
+            *troubles.entry(ends).or_default() += 1;
+        }
+        for (ends, times) in troubles {
+            let of_it = told.iter().filter(|told| ends.iter().any(|end| told.ends_with(end))).count();
+            if of_it != times {
+                return Err(format!(
+                    "`{}` came {times} times, and was told {of_it} times: {told:?}",
+                    ends.join("`, `")
+                ));
+            }
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 pub(super) struct Met(Mutex<BTreeMap<&'static str, u64>>);
 
 /// What a long enough search has to come by.
-const HAS_TO_MEET: [&str; 22] = [
+const HAS_TO_MEET: [&str; 24] = [
     "acknowledged",
     "too late",
     "a link",
@@ -32,6 +32,8 @@ const HAS_TO_MEET: [&str; 22] = [
     "a correction",
     "an address of two",
     "a message for many",
+    "a lease that asks",
+    "a lease that lapsed",
     "silenced",
     "no longer silenced",
     "another file",
@@ -80,6 +82,10 @@ impl Met {
                 Body::LadderMoved(moved) => {
                     add("an address of two", moved.pages.iter().any(|queued| !queued.page.also.is_empty()));
                     add("a last resort", moved.to == Place::LastResort);
+                }
+                Body::LeaseChanged(changed) => {
+                    add("a lease that asks", changed.state.as_str() == "due");
+                    add("a lease that lapsed", changed.state.as_str() == "lapsed");
                 }
                 _ => {}
             }
