@@ -257,7 +257,8 @@ impl End {
         let lost = self.lost(undisturbed, playbook);
         let parts = |end: &Self| -> BTreeMap<Part, Outcome> {
             let kept = end.parts.iter().filter(|(part, _)| lost.iter().all(|step| step.id != part.step));
-            let as_good = |outcome| if loose && outcome == Outcome::Done { Outcome::Verified } else { outcome };
+            let as_good =
+                |outcome: Outcome| if loose && outcome == Outcome::Done { Outcome::Verified } else { outcome };
             kept.map(|(part, outcome)| (part.clone(), as_good(*outcome))).collect()
         };
         same("how its parts ended", &parts(self), &parts(undisturbed))?;
