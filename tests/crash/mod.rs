@@ -1,7 +1,8 @@
 //! The crash law, on the real daemon: it is killed at every record and between them, started again, and the end of the
 //! world and of the journal is that of the run that nobody disturbed.
 //!
-//! Goal: for every action and every playbook that ships. Method: a debug build dies by SIGKILL at the write that
+//! Goal: for every verb on a process and its network, and every playbook that acts by them alone; what acts on a cluster dies at each call in
+//! actions/kubernetes/tests, and which playbook is where is held below. Method: a debug build dies by SIGKILL at the write that
 //! `QUELL_DIE_AT` names (`engine/src/store/fault.rs`), before it (all earlier acts are done, the record is not there) or
 //! after it (the record is there, nothing has followed). *Chains* let every life write one record and die, so that one
 //! run meets its death at each of them; in `make test-long` each record also has a death to itself, with the sensor
@@ -16,6 +17,7 @@ mod scene;
 mod story;
 
 use scene::Scene;
+use std::collections::BTreeSet;
 
 /// A playbook that ships, its text as it is; its rules are replaced by narrow ones.
 fn shipped(folder: &str) -> String {
@@ -34,15 +36,79 @@ fn rules_of(text: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
+/// Playbooks that act on this host alone, each with its test below.
+const ON_A_HOST: [(&str, &str); 4] = [
+    ("credential-theft", "credential_theft_outlives_every_crash"),
+    ("crypto-miner", "crypto_miner_outlives_every_crash"),
+    ("fileless-execution", "fileless_execution_outlives_every_crash"),
+    ("reverse-shell", "reverse_shell_outlives_every_crash"),
+];
+
+/// Verbs on a cluster, each with the test in which it dies at every call to a real API server. The playbooks that use them meet the engine's
+/// deaths in the simulation, as all do.
+const ON_A_CLUSTER: [(&str, &str); 5] = [
+    ("kubernetes.capture_pod", "a_capture_outlives_every_crash"),
+    ("kubernetes.delete_pod", "ends_outlive_every_crash"),
+    ("kubernetes.emit_event", "an_event_is_told_once_however_often_it_is_written"),
+    ("kubernetes.isolate_pod", "it_outlives_every_crash"),
+    ("kubernetes.revoke_service_account", "a_revocation_outlives_every_crash"),
+];
+
+/// The verbs that a playbook's text names.
+fn verbs_of(text: &str) -> BTreeSet<&str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix("action: ")).map(str::trim).collect()
+}
+
+/// What stands between the begin of a function and the next one.
+fn body<'s>(sources: &'s [String], name: &str) -> &'s str {
+    let begin = format!("fn {name}()");
+    let rest = sources.iter().find_map(|text| text.split_once(&begin).map(|(_, rest)| rest));
+    rest.unwrap_or_else(|| panic!("there is no `{begin}`")).split("\n}\n").next().unwrap()
+}
+
 #[test]
 fn every_playbook_that_ships_is_in_the_crash_law() {
-    let folders: Vec<&str> =
-        quell_playbooks::playbooks().iter().map(|file| file.name.split('/').next().unwrap()).collect();
-    // What answers a cluster's audit log acts by verbs on a cluster, whose own law is in actions/kubernetes.
-    let on_a_cluster =
-        ["cluster-admin", "compromised-pod", "pod-exec", "privileged-pod", "secrets-enumeration", "stolen-token"];
-    let on_a_host: Vec<&str> = folders.into_iter().filter(|folder| !on_a_cluster.contains(folder)).collect();
-    assert_eq!(on_a_host, ["credential-theft", "crypto-miner", "fileless-execution", "reverse-shell"]);
+    let here = [include_str!("mod.rs").to_owned()];
+    let there = walk("actions/kubernetes/tests");
+    let (mut on_a_host, mut verbs) = (BTreeSet::new(), BTreeSet::new());
+    for file in quell_playbooks::playbooks() {
+        let folder = file.name.split('/').next().unwrap();
+        let on_a_cluster: Vec<&str> =
+            verbs_of(file.text).into_iter().filter(|verb| verb.starts_with("kubernetes.")).collect();
+        assert!(!verbs_of(file.text).is_empty(), "`{folder}` does nothing that could be looked at here");
+        if on_a_cluster.is_empty() {
+            on_a_host.insert(folder);
+        }
+        verbs.extend(on_a_cluster);
+    }
+    assert_eq!(on_a_host, BTreeSet::from(ON_A_HOST.map(|(folder, _)| folder)), "playbooks with a test in this file");
+    assert_eq!(
+        verbs,
+        BTreeSet::from(ON_A_CLUSTER.map(|(verb, _)| verb)),
+        "verbs with a test in actions/kubernetes/tests"
+    );
+    for (folder, test) in ON_A_HOST {
+        assert!(body(&here, test).contains(&format!("shipped(\"{folder}\")")), "`{test}` is not about `{folder}`");
+    }
+    for (verb, test) in ON_A_CLUSTER {
+        let of: Vec<String> = there.iter().filter(|text| text.contains(&format!("\"{verb}\""))).cloned().collect();
+        let dies = ["outlives_every_crash(", "dying("].iter().any(|how| body(&of, test).contains(how));
+        assert!(dies, "`{test}` does not let `{verb}` die");
+    }
+}
+
+/// The sources below a folder.
+fn walk(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(path.to_str().unwrap()));
+        } else {
+            found.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    found
 }
 
 #[test]
@@ -137,16 +203,20 @@ fn what_is_kept_from_starting_outlives_every_crash() {
     law::holds(|| Scene::new("crash-block", BLOCKED, scene::Attack::Tree));
 }
 
-/// The cgroup is cut off before its processes are ended.
+/// The cgroup is kept from a peer and cut off before its processes are ended.
 const CUT_OFF: &str = r#"
 playbook: cut-off
-description: Holds a tree, cuts its cgroup off, and ends it.
+description: Holds a tree, keeps its cgroup from a peer, cuts it off, and ends it.
 on: { detections: { rules: [cut-off] } }
 mode: enforce
 limits: { runs: 1000/h, targets: 100/run }
 steps:
   hold: { action: process.freeze, with: { process: "${{ event.process.id }}", scope: tree } }
-  cut: { needs: [hold], action: network.isolate, with: { process: "${{ event.process.id }}", for: 24h } }
+  peer:
+    needs: [hold]
+    action: network.block_peer
+    with: { cidr: 192.0.2.7, scope: cgroup, process: "${{ event.process.id }}", for: 24h }
+  cut: { needs: [peer], action: network.isolate, with: { process: "${{ event.process.id }}", for: 24h } }
   kill: { needs: [cut], action: process.kill, with: { process: "${{ event.process.id }}", scope: tree } }
 "#;
 

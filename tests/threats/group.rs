@@ -32,6 +32,16 @@ impl Group {
         Some(group)
     }
 
+    /// The same; where there can be none, says what was not tested, and fails where it should have been.
+    pub(crate) fn or_untested(name: &str, what: &str) -> Option<Self> {
+        let group = Self::new(name);
+        if group.is_none() {
+            assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "{what}: no cgroup can be made here");
+            eprintln!("NOT TESTED: {what}: no cgroup can be made here");
+        }
+        group
+    }
+
     /// A new one below this.
     pub(crate) fn below(&self, name: &str) -> Self {
         let group = Self { root: self.root.clone(), path: format!("{}/{name}", self.path) };

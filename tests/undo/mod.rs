@@ -91,7 +91,11 @@ fn first_run_of(daemon: &Daemon, playbook: &str) -> Option<Value> {
 
 #[test]
 fn what_is_held_is_let_go_by_a_person_and_by_the_end_of_a_lease_over_a_restart() {
-    let Some(top) = Group::new(&format!("quell-test-undo-{}", std::process::id())) else { return };
+    let Some(top) =
+        Group::or_untested(&format!("quell-test-undo-{}", std::process::id()), "the taking back of what is held")
+    else {
+        return;
+    };
     let dir = home(&top);
     let by_hand = program(dir.path(), "quell-held", "24h");
     let by_lease = program(dir.path(), "quell-leased", "4s");

@@ -240,6 +240,28 @@ fn an_event_before_the_cluster_answers_is_right_and_one_after_it_is_whole() {
     assert_eq!(late.entity().to_string(), "owner shop/deployment/web on kubernetes");
 }
 
+/// (the cgroup, the login by audit, what an incident is about): the container, else the login, else the unit, else the cgroup, else the node.
+#[test]
+fn what_an_incident_is_about_is_the_first_of_these_that_is_known() {
+    use crate::process::NO_LOGIN;
+    let in_a_container = format!("/system.slice/docker-{}.scope", container());
+    for (path, session, about) in [
+        (in_a_container.as_str(), 7, format!("container {}", container())),
+        ("/user.slice/user-1000.slice/session-3.scope", 7, "session 3".to_owned()),
+        ("/system.slice/nginx.service", 7, "session 7".to_owned()),
+        ("/user.slice/user-1000.slice/session-3.scope", NO_LOGIN, "session 3".to_owned()),
+        ("/system.slice/nginx.service/inner", NO_LOGIN, "unit nginx.service".to_owned()),
+        ("/box/inner", NO_LOGIN, "cgroup /box/inner".to_owned()),
+        ("/", NO_LOGIN, "node n1".to_owned()),
+        ("", NO_LOGIN, "node n1".to_owned()),
+    ] {
+        let mut made = made();
+        made.table.place(made.key, path);
+        made.table.log_in(made.key, session);
+        assert_eq!(all(&made)[1].entity().to_string(), format!("{about} on n1"), "{path}, login {session}");
+    }
+}
+
 #[test]
 fn what_is_told_in_parts_of_a_pod_is_told_anew_when_more_is_known() {
     /// What is told, with parts that are known left out, as a recorder does it.

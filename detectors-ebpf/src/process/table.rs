@@ -63,6 +63,12 @@ impl Table {
         self.by_key.get_mut(&key).unwrap().cgroup = Arc::new(crate::cgroup::Cgroup::of_path(path));
     }
 
+    /// It is of the login with this number.
+    #[cfg(test)]
+    pub(crate) fn log_in(&mut self, key: Key, session: u32) {
+        self.by_key.get_mut(&key).unwrap().session = session;
+    }
+
     /// How many are known.
     #[must_use]
     pub(crate) fn len(&self) -> usize {

@@ -238,6 +238,16 @@ impl Stage {
         self.journal.read(&StreamId::run(run), 1).unwrap().iter().map(one).collect()
     }
 
+    /// What a run asks, by what it may be answered, and what silence says.
+    fn asked(&self, run: &RunId) -> Vec<String> {
+        let one = |record: Record| {
+            let Body::QuestionAsked(asked) = record.body else { return None };
+            let choices: Vec<&str> = asked.choices.iter().map(Name::as_str).collect();
+            Some(format!("{} {}; else {}", asked.text, choices.join(", "), asked.otherwise))
+        };
+        self.journal.read(&StreamId::run(run), 1).unwrap().into_iter().filter_map(one).collect()
+    }
+
     fn runs(&self) -> Vec<RunId> {
         self.journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run()).collect()
     }
@@ -496,9 +506,12 @@ fn past_its_limit_a_playbook_asks_first_and_the_status_says_so() {
     stage.core.detections((0..1000).map(|number| detection(&format!("7{number}"), 1)));
     stage.settle();
     assert_eq!(stage.done().len(), 1000);
+    let before = stage.runs();
     stage.core.detections([elsewhere(detection("8", 1))]);
     stage.settle();
     assert_eq!(stage.done().len(), 1000);
+    let asking = stage.runs().into_iter().find(|run| !before.contains(run)).unwrap();
+    assert_eq!(stage.asked(&asking), ["process.kill 8.5.1@b? approve, deny; else deny"]);
     let held = &stage.core.serve(Request::Status).unwrap()["held"];
     assert_eq!(held[0]["id"], "test", "{held}");
 }
@@ -569,6 +582,8 @@ fn a_playbook_gone_wild_asks_first() {
     stage.core.detections([detection("7", 1)]);
     stage.settle();
     assert!(stage.done().is_empty());
+    let run = stage.runs().remove(0);
+    assert_eq!(stage.asked(&run), ["process.kill 7.5.1@b? approve, deny; else deny"]);
     let system = stage.journal.read(&StreamId::system(), 1).unwrap();
     assert!(system.iter().any(|record| matches!(&record.body, Body::BreakerChanged(changed) if changed.open)));
 }

@@ -17,9 +17,9 @@ use std::time::Duration;
 pub(super) struct Given {
     /// `step`, or `step[3]`.
     pub(super) part: String,
-    choice: Name,
+    pub(super) choice: Name,
     /// Who; none: whoever is asked.
-    by: Option<Name>,
+    pub(super) by: Option<Name>,
     via: Name,
     /// So long after it was asked.
     after: Duration,

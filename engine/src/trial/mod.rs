@@ -17,6 +17,8 @@ mod hidden;
 mod judge;
 mod mocks;
 mod names;
+#[cfg(test)]
+mod plain;
 mod read;
 mod secrets;
 mod stage;
@@ -28,6 +30,8 @@ mod written;
 pub use case::{Case, Suite};
 pub use coverage::{Branch, Coverage};
 pub use judge::Miss;
+#[cfg(test)]
+pub(crate) use plain::{Plain, Said};
 pub use read::read;
 pub use stage::{Bench, Played, play};
 pub use written::written;

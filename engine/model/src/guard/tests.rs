@@ -162,6 +162,33 @@ fn an_executable_is_protected_by_its_file_unless_the_target_started_it() {
     assert!(matches!(sshd.decide(plan(vec![named_sshd])), Decision::Act(_)), "a name protects nobody");
 }
 
+/// (what is protected, the unit of a process, whether it is)
+#[test]
+fn a_unit_is_protected_with_whoever_runs_in_it() {
+    for (own, unit, is_protected) in [
+        ("containerd.service", Some("containerd.service"), true),
+        ("postgresql@*", Some("postgresql@17-main.service"), true),
+        ("containerd.service", Some("containerd.service.evil.service"), false),
+        ("postgresql@*", Some("postgresql.service"), false),
+        ("containerd.service", None, false),
+    ] {
+        let mut protects = case();
+        protects.guard.protect.units = vec![own.into()];
+        let runs_in = target(7, |f| {
+            if let TargetFacts::Process { unit: of, .. } = f {
+                *of = unit.map(str::to_owned)
+            }
+        });
+        match protects.decide(plan(vec![runs_in])) {
+            Decision::Refuse { guard, target, why } if is_protected => {
+                let said = (guard.as_str(), target.as_str(), why.as_str());
+                assert_eq!(said, ("protect", "x (7)", format!("its unit `{own}` is protected").as_str()));
+            }
+            decision => assert!(!is_protected && matches!(decision, Decision::Act(_)), "{own}, {unit:?}: {decision:?}"),
+        }
+    }
+}
+
 #[test]
 fn nothing_outside_only_within_is_touched() {
     let mut within = case();

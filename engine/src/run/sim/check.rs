@@ -4,7 +4,7 @@
 //! of what was done, and never the engine by its own words.
 
 use super::stage::Stage;
-use super::world::{Call, State, thing};
+use super::world::{self, Call, State, thing};
 use crate::run::leases::Leases;
 use crate::run::machine::APPROVE;
 use crate::run::question::UNDO;
@@ -384,7 +384,7 @@ impl<'a> Story<'a> {
                 Body::SubRunStarted(sub) => drop(subs.insert(&sub.part)),
                 Body::StepFinished(finished) => {
                     let Some(thing) = things.get(&finished.part) else {
-                        let acts = finished.action.as_ref().is_some_and(|action| action.as_str() != "world.look");
+                        let acts = finished.action.as_ref().is_some_and(|action| world::acts(action.as_str()));
                         let whole = self.step(&finished.part)?.for_each.is_some() && finished.part.item.is_none();
                         let done = matches!(finished.outcome, Outcome::Verified | Outcome::Done);
                         if acts && done && !whole {
@@ -472,13 +472,11 @@ fn intended(call: &Call, streams: &Streams) -> Result<(), String> {
 /// What stands by the hand of a run, and can be taken back, has a lease: somebody knows of it.
 fn standing_is_known(stage: &Stage, streams: &Streams) -> Result<(), String> {
     let (state, life) = (stage.world.state(), stage.life.as_ref().expect("it lives"));
-    let specs = super::world::specs();
     for (thing, by) in &state.stands {
-        let undoable = specs.iter().any(|spec| spec.name == *by && spec.undoable);
         let calls: Vec<&Call> = state.calls.iter().filter(|call| call.thing == *thing && call.effect).collect();
         // An undo that lied where nobody could ask was told so, and ended the lease.
         let lied = |call: &Call| call.thing == *thing && call.undo && call.claimed && !call.effect;
-        if !undoable || calls.iter().any(|call| call.untold) || state.calls.iter().any(lied) {
+        if !world::is_undoable(by) || calls.iter().any(|call| call.untold) || state.calls.iter().any(lied) {
             continue;
         }
         let leased = calls.iter().any(|call| {

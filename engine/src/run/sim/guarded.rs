@@ -206,8 +206,7 @@ fn within_limits<'a>(
 
 /// By itself, a verb that cannot be taken back acts on what it has acted on, or on no more than so many.
 fn broke_not<'a>(breaker: &Breaker, act: &Act<'a>, own: &[&Act<'a>]) -> Result<(), String> {
-    let undoable = super::world::specs().iter().any(|spec| spec.name == act.intent.action.as_str() && spec.undoable);
-    if act.agreed || undoable {
+    if act.agreed || super::world::is_undoable(act.intent.action.as_str()) {
         return Ok(());
     }
     type Of<'a, 'b> = (&'static str, usize, fn(&'b Act<'a>) -> Vec<&'b str>);

@@ -1,59 +1,34 @@
-//! What a seed makes: playbooks of any shape, detections; and the playbooks that ship, as their files have them.
+//! What a seed makes: playbooks of any shape, and detections.
 //!
 //! Owns the shapes. Keeps true: a generated playbook is one that the check would let through (its needs come before it).
 
 use super::rng::Rng;
 use super::world;
-use crate::load::{self, Known};
 use crate::run::fixtures::{playbook_of, step};
+use crate::trial::Plain;
 use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{
     Approve, AskPerson, AtEnd, Confirm, DetectionFilter, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook,
     Retry, Step, StepKind, SubPlaybook, Unanswered, Wait, WaitUntil, When, Within,
 };
 use quell_model::{
-    Class, Detection, Entity, EventHead, Hash, Level, LogSource, Mode, Name, OwnedEvent, RuleRef, Stamp, Subject,
+    ActionSpec, Class, Detection, Entity, EventHead, Hash, Level, LogSource, Mode, Name, OwnedEvent, RuleRef, Stamp,
+    Subject,
 };
 use serde_json::json;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// What ships, without its tests.
-pub(super) fn shipped() -> &'static [Arc<Playbook>] {
-    static SHIPPED: OnceLock<Vec<Arc<Playbook>>> = OnceLock::new();
-    SHIPPED.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks");
-        let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
-        folders.sort();
-        let files = folders.into_iter().flat_map(|folder| {
-            ["playbook.yaml", "playbook.rhai"].map(|name| folder.join(name)).into_iter().filter(|file| file.is_file())
-        });
-        let known = Known { actions: world::specs().to_vec(), ..Known::default() };
-        // What acts in a cluster acts by verbs that this world has not; their crash law is held against a real API server.
-        let is_here =
-            |file: &std::path::PathBuf| !std::fs::read_to_string(file).unwrap().contains("action: kubernetes.");
-        let read = |file: std::path::PathBuf| {
-            let text = std::fs::read_to_string(&file).unwrap();
-            let (playbook, mistakes) = load::playbook(&file, &text, &known);
-            Arc::new(playbook.unwrap_or_else(|| panic!("{}: {mistakes:?}", file.display())))
-        };
-        let all: Vec<_> = files.filter(is_here).map(read).collect();
-        assert!(all.len() >= 4, "the playbooks that ship are not where they are looked for");
-        all
-    })
-}
 
 fn expression(text: &str) -> Expression {
     Expression { text: text.to_owned(), span: Default::default() }
 }
 
-/// A step that acts on a thing of its own.
 /// A step that touches nothing.
 pub(super) fn says(id: &str, kind: StepKind) -> Step {
     Step { kind, ..step(id, &[]) }
 }
 
+/// A step that acts on a thing of its own.
 pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
     let with = json!({ "thing": format!("${{{{ run.id }}}}/{id}") });
     Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }
@@ -80,7 +55,25 @@ pub(super) fn awaits(id: &str, needs: &[&str], rule: &str, seconds: u64) -> Step
     Step { kind: StepKind::Wait(Wait::Until(Box::new(wanted))), ..step(id, needs) }
 }
 
-/// A playbook that uses every verb of the simulated world, in a DAG with two arms.
+/// Playbooks that between them use every verb that ships, a few each, one after the other.
+pub(super) fn every_act() -> Vec<Arc<Playbook>> {
+    let of = |specs: &[&'static ActionSpec]| {
+        let id = |spec: &ActionSpec| spec.name.replace('.', "_");
+        let mut steps: Vec<Step> = Vec::new();
+        for spec in specs {
+            let need = steps.last().map(|step| step.id.to_string());
+            let needs: Vec<&str> = need.iter().map(String::as_str).collect();
+            let made = acts(&id(spec), &needs, spec.name);
+            // Of what may be done once nobody can say whether it was: what comes after it does not wait for that.
+            let on_failure = if world::is_once(spec.name) { OnFailure::Continue } else { OnFailure::Block };
+            steps.push(Step { on_failure, ..made });
+        }
+        named(playbook_of(steps), &format!("{}-and-others", specs[0].name.replace(['.', '_'], "-")))
+    };
+    world::shipped_specs().chunks(4).map(of).collect()
+}
+
+/// A playbook of every shape of step, in a DAG with two arms.
 pub(super) fn every_verb() -> Arc<Playbook> {
     let mut each = acts("each", &["cut"], "cloud.cut");
     each.for_each = Some(ForEach { list: expression("[1, 2, 3]"), max_parallel: 2, errors: ItemErrors::Collect });
@@ -146,9 +139,13 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
     named(playbook, &format!("made-{number}"))
 }
 
+const COMMON: [&str; 7] =
+    ["process.freeze", "process.kill", "process.capture", "cloud.cut", "cloud.rotate", "page.once", "world.look"];
+
 fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
     let id = format!("s{at}");
-    let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
+    // Half of them are of those that the guards of seeds have rows for, and their like.
+    let verb = if rng.chance(50) { rng.of(&COMMON) } else { rng.of(world::specs()).name };
     let mut made = match rng.below(14) {
         12 => Step { kind: StepKind::Ask(Box::new(asks(rng))), ..step(&id, needs) },
         10 => waits(&id, needs, 1 + rng.next() % 60),
@@ -157,7 +154,7 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
         13 if number > 0 => started(rng, &id, needs, number),
         0 => step(&id, needs),
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
-        _ => acts(&id, needs, rng.of(&verbs)),
+        _ => acts(&id, needs, verb),
     };
     // At a second try its need may have ended otherwise: then it is about another thing.
     if let (StepKind::Action { with, .. }, Some(need), true) = (&mut made.kind, needs.first(), rng.chance(30)) {
@@ -198,8 +195,7 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
         let otherwise = rng.of(&[Unanswered::Deny, Unanswered::Deny, Unanswered::Run]);
         made.approve = Some(Approve { by: by(rng), within: within(rng), otherwise });
     }
-    let undoable = world::specs().iter().any(|spec| spec.name == action.as_str() && spec.undoable);
-    if undoable && rng.chance(25) {
+    if world::is_undoable(action.as_str()) && rng.chance(25) {
         made.confirm = Some(Confirm { by: by(rng), within: within(rng), undo: rng.chance(50) });
     }
     made
@@ -301,9 +297,26 @@ pub(super) fn about(rule: &str, subject: usize, class: Class, number: usize, now
         subject: Subject::User(format!("user{subject}").as_str().into()),
         entity: Entity { kind: "unit".into(), id: format!("u{}", subject % 2).as_str().into(), node: "n".into() },
     };
+    detected(event, rule, number, now)
+}
+
+/// A detection of what a test file has happen, here and now.
+pub(super) fn of_case(case: &Plain, rule: &str, number: usize, now: Stamp) -> Detection {
+    let mut event = case.event.clone();
+    event.head = EventHead { id: format!("e{number}").into(), node: "n".into(), at: now, seen: now, ..event.head };
+    event.entity.node = "n".into();
+    detected(event, rule, number, now)
+}
+
+/// A rule of this name.
+pub(super) fn rule(name: &str) -> RuleRef {
+    RuleRef { name: name.into(), id: None, title: "A rule".into(), level: Level::High, tags: vec![] }
+}
+
+fn detected(event: OwnedEvent, rule: &str, number: usize, now: Stamp) -> Detection {
     Detection {
         id: Hash::of_parts(&[&number.to_le_bytes()]),
-        rule: RuleRef { name: rule.into(), id: None, title: "A rule".into(), level: Level::High, tags: vec![] },
+        rule: self::rule(rule),
         event: Arc::new(event),
         events: vec![],
         matched: vec![],

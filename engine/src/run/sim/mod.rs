@@ -22,6 +22,8 @@ mod parts;
 mod people;
 mod play;
 mod rng;
+mod scene;
+mod shipped;
 mod stage;
 mod subs;
 mod waits;

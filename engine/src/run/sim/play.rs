@@ -7,6 +7,7 @@ use super::check;
 use super::guarded;
 use super::make;
 use super::rng::Rng;
+use super::shipped;
 use super::stage::{Death, Life, Stage};
 use super::world::Mood;
 use crate::run::Request;
@@ -46,7 +47,7 @@ pub(super) fn play(seed: u64, is_compared: bool) -> Result<Told, String> {
 
 fn repertory(rng: &mut Rng) -> Vec<Arc<Playbook>> {
     match rng.below(7) {
-        0 => make::shipped().to_vec(),
+        0 => shipped::playbooks(),
         1 => vec![make::every_verb()],
         2 => vec![make::tried_again(rng)],
         _ => (0..1 + rng.below(3)).map(|number| make::playbook(rng, number)).collect(),
@@ -118,7 +119,13 @@ impl Day {
         let rule = if rules.is_empty() { "rule".into() } else { self.rng.of(&rules) };
         let age = if self.rng.chance(10) { Duration::from_secs(3600) } else { Duration::ZERO };
         self.seen += 1;
-        let detection = make::detection(&mut self.rng, rule.as_str(), self.seen, stage.now(), age);
+        // Most of what ships answers the events of its own cases.
+        let cases = shipped::cases(&playbook);
+        let detection = if !cases.is_empty() && self.rng.chance(80) {
+            make::of_case(&cases[self.rng.below(cases.len())], rule.as_str(), self.seen, stage.now())
+        } else {
+            make::detection(&mut self.rng, rule.as_str(), self.seen, stage.now(), age)
+        };
         stage.alive(|life| life.core.detections([detection]));
     }
 

@@ -8,10 +8,12 @@ use super::rng::Rng;
 use super::world::World;
 use crate::clock::SimulatedClock;
 use crate::playbook::expression::Expressions;
+use crate::run::question::AnswerGiven;
 use crate::run::shell::simulated::Came;
-use crate::run::{Core, Definitions, Parts, RecoveryReport};
+use crate::run::{Core, Definitions, Parts, RecoveryReport, Refusal, Request};
 use crate::store::by_hand::{self, Killed};
 use crate::store::{DirVault, Journal};
+use crate::trial::Said;
 use quell_model::playbook::Playbook;
 use quell_model::{BootId, Clock, Mode, Record, RunId, Sandbox, Stamp, StreamId};
 use std::collections::BTreeMap;
@@ -53,6 +55,8 @@ pub(super) struct Stage {
     /// How the engine dies at the write that it dies at next.
     pub(super) next_death: Death,
     pub(super) definitions: Definitions,
+    /// What people say as soon as they are asked.
+    pub(super) said: Vec<Said>,
     boot: u32,
     dir: tempfile::TempDir,
 }
@@ -86,6 +90,7 @@ impl Stage {
             reports: Vec::new(),
             next_death: Death::Killed,
             definitions,
+            said: Vec::new(),
             boot: 1,
             dir,
         }
@@ -104,7 +109,7 @@ impl Stage {
                 clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
                 journal: journal.clone(),
                 vault: Arc::new(DirVault::new(self.dir.path())),
-                crew: self.world.crew(),
+                crew: self.world.crew(&self.definitions.playbooks),
                 runtime: runtime.handle().clone(),
                 wake: Arc::new(|| ()),
                 node: "n".into(),
@@ -223,11 +228,31 @@ impl Stage {
         waited
     }
 
+    /// Somebody says what they have to say, if they are asked; whether they did, or the engine was killed at it.
+    fn answer(&mut self) -> bool {
+        let Some(life) = self.life.as_ref().filter(|_| !self.said.is_empty()) else { return false };
+        let given = life.core.open().into_iter().find_map(|(run, part, _, whom)| {
+            let said = self.said.iter().find(|said| said.step == part.step)?;
+            let (choice, by) = (said.choice.clone(), said.by.clone().or(whom).unwrap_or_else(|| "somebody".into()));
+            let (step, item, via, why) = (Some(part.step), part.item, "socket".into(), String::new());
+            Some(AnswerGiven { run, step, item, choice, plan: None, by, via, from: None, why })
+        });
+        let Some(given) = given else { return false };
+        match self.alive(|life| life.core.asked(Request::Answer(Box::new(given)))) {
+            Some(Err(Refusal::NotNow(_))) => false,
+            Some(Err(error)) => panic!("the answer of a test file is refused: {error}"),
+            Some(Ok(_)) | None => true,
+        }
+    }
+
     /// Until nothing is open. Engines that die are started again.
     pub(super) fn settle(&mut self) -> Result<(), String> {
         let mut still = 0;
         for _ in 0..MOST_MOVES {
             self.start();
+            if self.answer() {
+                continue;
+            }
             if self.gather() {
                 still = 0;
                 self.deliver();

@@ -10,15 +10,16 @@
 use super::rng::Rng;
 use crate::store::{Journal, by_hand};
 use quell_model::action::{ActionContext, Guarantee, Want};
+use quell_model::playbook::{Playbook, Step, StepKind};
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionError, ActionSpec, Admitted, Crew, Json, Lane, Look, Plan, Sandbox, Seq, StreamId, Target,
+    Action, ActionError, ActionSpec, Admitted, Crew, Json, Lane, Look, Name, Plan, Sandbox, Seq, StreamId, Target,
     TargetFacts, Truth,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What a call does.
@@ -122,11 +123,9 @@ pub(super) struct World(Mutex<State>);
 /// Of a verb: its name, lane, guarantee, and whether it can be undone.
 type Row = (&'static str, Lane, Guarantee, bool);
 
-/// Every lane, every guarantee; what the shipped playbooks use has its own name.
-const VERBS: [Row; 7] = [
-    ("process.freeze", Lane::Contain, Guarantee::ExactlyOnceInEffect, true),
-    ("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect, false),
-    ("process.capture", Lane::Capture, Guarantee::ExactlyOnceInEffect, false),
+/// What seeds are led by besides the verbs that ship: a call to a cloud that can be taken back, and one that cannot, a message that may be
+/// sent once, a look.
+const VERBS: [Row; 4] = [
     ("cloud.cut", Lane::Cloud, Guarantee::AtLeastOnceWithKey, true),
     ("cloud.rotate", Lane::Cloud, Guarantee::ExactlyOnceInEffect, false),
     ("page.once", Lane::Notify, Guarantee::AtMostOnce, false),
@@ -141,27 +140,53 @@ fn spec(row: &Row) -> &'static ActionSpec {
         input: || {
             let text = json!({ "type": "string" });
             let flag = json!({ "type": "boolean" });
-            let inputs =
-                json!({ "process": text, "scope": text, "thing": text, "item": {}, "memory": flag, "planted": flag });
+            let inputs = json!({ "thing": text, "item": {}, "planted": flag });
             schemars::json_schema!({ "type": "object", "properties": inputs })
         },
-        output: || {
-            let outputs = json!({ "killed": { "type": "array" }, "exe_sha256": { "type": ["string", "null"] } });
-            schemars::json_schema!({ "type": "object", "properties": outputs })
-        },
+        output: || schemars::json_schema!({ "type": "object", "properties": {} }),
         lane,
         guarantee,
         undoable,
         targets: &["thing"],
         permissions: &[],
-        predict: |_| json!({ "killed": [], "exe_sha256": null }),
+        predict: |_| json!({}),
     }))
 }
 
-/// The verbs' specifications.
+/// What the verbs are: each that ships, as its own specification says, and the simulation's own.
 pub(super) fn specs() -> &'static [&'static ActionSpec] {
-    static SPECS: std::sync::OnceLock<Vec<&'static ActionSpec>> = std::sync::OnceLock::new();
-    SPECS.get_or_init(|| VERBS.iter().map(spec).collect())
+    static SPECS: OnceLock<Vec<&'static ActionSpec>> = OnceLock::new();
+    SPECS.get_or_init(|| [shipped_specs(), VERBS.iter().map(spec).collect()].concat())
+}
+
+/// Those that ship.
+pub(super) fn shipped_specs() -> Vec<&'static ActionSpec> {
+    [quell_actions::specs(), quell_kubernetes::specs()].concat()
+}
+
+/// What a verb of this name is.
+pub(super) fn spec_of(name: &str) -> &'static ActionSpec {
+    specs().iter().find(|spec| spec.name == name).expect("every verb of a simulated playbook has a specification")
+}
+
+/// Whether what a verb does can be taken back.
+pub(super) fn is_undoable(name: &str) -> bool {
+    spec_of(name).undoable
+}
+
+/// Whether a verb changes something.
+pub(super) fn acts(name: &str) -> bool {
+    spec_of(name).lane != Lane::Read
+}
+
+/// Whether a verb is never repeated while its end is unknown.
+pub(super) fn is_once(name: &str) -> bool {
+    spec_of(name).guarantee == Guarantee::AtMostOnce
+}
+
+/// Whether what a verb does is over when the machine goes down: what stands in a cluster or a cloud is not.
+pub(super) fn ends_with_power(name: &str) -> bool {
+    spec_of(name).lane == Lane::Contain && !name.starts_with("kubernetes.")
 }
 
 impl World {
@@ -188,20 +213,24 @@ impl World {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn crew(self: &Arc<Self>) -> Crew<Sandbox> {
+    /// Hands for all that these playbooks do; who is started anew all the time waits for no schemas of other verbs.
+    pub(super) fn crew(self: &Arc<Self>, playbooks: &[Arc<Playbook>]) -> Crew<Sandbox> {
+        let acts =
+            |step: &Step| if let StepKind::Action { action, .. } = &step.kind { Some(action.clone()) } else { None };
+        let used: BTreeSet<Name> =
+            playbooks.iter().flat_map(|playbook| playbook.steps.iter().filter_map(acts)).collect();
         let verb = |spec: &&'static ActionSpec| {
             let played = Arc::new(Played { spec, world: Arc::clone(self) });
             if spec.lane == Lane::Read { Verb::Looks(played) } else { Verb::Acts(played) }
         };
-        Crew::new(specs().iter().map(verb).collect())
+        Crew::new(specs().iter().filter(|spec| used.contains(spec.name)).map(verb).collect())
     }
 
     /// The power goes: what was only held ends, as the processes do.
     pub(super) fn cut_power(&self, at: jiff::Timestamp) {
         let mut state = self.state();
-        let held: BTreeSet<&str> = specs().iter().filter(|s| s.lane == Lane::Contain).map(|s| s.name).collect();
         let gone: Vec<String> =
-            state.stands.iter().filter(|(_, by)| held.contains(**by)).map(|(thing, _)| thing.clone()).collect();
+            state.stands.iter().filter(|(_, by)| ends_with_power(by)).map(|(thing, _)| thing.clone()).collect();
         for thing in gone {
             state.set(&thing, None, at);
             state.fields.remove(&thing);
@@ -299,6 +328,15 @@ pub(super) fn thing(plan: &Plan) -> &str {
     plan.before["thing"].as_str().unwrap_or_default()
 }
 
+/// What an input is about: what it names as a target; of a verb without targets all that it says.
+fn about(spec: &ActionSpec, input: &Json) -> Option<String> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut named = std::iter::once(&"thing").chain(spec.targets).filter_map(|key| input.get(*key));
+    let all = || quell_model::Hash::of(input.to_string().as_bytes()).short(8);
+    let named = named.find(|value| !value.is_null()).map(text);
+    named.or_else(|| spec.targets.is_empty().then(all))
+}
+
 async fn rest(cx: &ActionContext, delay: Duration) {
     if !delay.is_zero() {
         cx.clock.sleep_until(cx.clock.now().after(delay)).await;
@@ -381,7 +419,7 @@ impl Played {
         match doing {
             Doing::Well | Doing::Lies => {
                 self.state().calls[number].claimed = true;
-                Ok((self.spec.predict)(&Json::Null))
+                Ok(plan.predicted.clone())
             }
             Doing::Verbose => {
                 self.state().calls[number].claimed = true;
@@ -401,8 +439,7 @@ impl Action for Played {
     }
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
-        let named = |key: &str| input.get(key).and_then(Json::as_str).map(str::to_owned);
-        let Some(mut id) = named("thing").or_else(|| named("process")) else {
+        let Some(mut id) = about(self.spec, input) else {
             return Err(ActionError::give_up("it names nothing to act on"));
         };
         if let Some(item) = input.get("item").filter(|item| !item.is_null()) {

@@ -218,6 +218,8 @@ impl Yard {
         let kill = self::spec("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect);
         verbs.push(Verb::Acts(Arc::new(Ends(kill, Arc::clone(&things)))));
         let block = spec("kernel.block", Lane::Contain);
+        let once = self::spec("page.once", Lane::Notify, Guarantee::AtMostOnce);
+        verbs.push(Verb::Acts(Arc::new(unknown::Once(once))));
         verbs.push(Verb::Acts(Arc::new(holds::Fades(block, Arc::clone(&things), clock.clone()))));
         stage.core.parts.crew = crew.unwrap_or_else(|| Crew::new(verbs));
         stage.core.parts.clock = clock.clone();

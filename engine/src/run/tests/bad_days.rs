@@ -351,6 +351,32 @@ fn a_flood_below_the_level_of_incidents_is_a_few_records() {
     assert_eq!(last.unwrap(), "the exception `mirror` of ana; 3000 times so far");
 }
 
+/// (the detection's level, whether a playbook answers it, whether an incident is opened)
+#[test]
+fn what_starts_a_run_opens_an_incident_at_any_level() {
+    for (level, is_answered, is_opened) in
+        [(Level::Low, true, true), (Level::Low, false, false), (Level::High, false, true)]
+    {
+        let tells = || definitions(playbook_of(vec![step("tell", &[])]));
+        let definitions = if is_answered { tells() } else { Definitions::default() };
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
+        let mut found = detection("7", 1);
+        found.rule.level = level;
+        stage.core.detections([found]);
+        stage.settle();
+        let streams = stage.journal.streams().unwrap().into_iter();
+        let incidents: Vec<IncidentId> = streams.filter_map(|(stream, _)| stream.as_incident()).collect();
+        let case = format!("{level:?} {is_answered}");
+        assert_eq!((incidents.len(), stage.runs().len()), (usize::from(is_opened), usize::from(is_answered)), "{case}");
+        for run in stage.runs() {
+            let first = stage.journal.read(&StreamId::run(&run), 1).unwrap().remove(0);
+            let Body::RunStarted(started) = first.body else { panic!("{case}: it does not begin with its start") };
+            assert_eq!(started.incident.as_ref(), incidents.first(), "{case}");
+        }
+    }
+}
+
 /// The process of a detection, as a start's scan finds it.
 fn scanned(pid: u32, scan: bool) -> Detection {
     let mut detection = detection("7", if scan { 2 } else { 1 });

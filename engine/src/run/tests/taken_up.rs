@@ -205,8 +205,52 @@ fn what_was_cancelled_after_its_intent_is_told_as_unknown_unless_the_world_denie
 fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
     let stage = after_a_crash(World { mute: true, ..World::default() }, "page.once", Duration::ZERO);
     assert!(stage.done().is_empty());
-    assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
-    assert!(stage.dir.path().exists());
+    let end = "failed: outcome unknown: the engine ended before it saw the end, and it cannot be done twice";
+    assert_eq!(failure(&stage).unwrap(), end);
+    let records = stage.journal.read(&StreamId::run(&"r-1".into()), 1).unwrap();
+    assert!(records.iter().any(|record| matches!(&record.body, Body::StepFailed(failed) if failed.unknown)));
+    let Body::RunFinished(finished) = &records.last().unwrap().body else { panic!("the run has not ended") };
+    assert_eq!((finished.state, finished.summary.clone()), (record::RunState::Failed, format!("`kill` {end}")));
+}
+
+/// What a run's `report` told.
+fn told(stage: &Stage) -> Option<String> {
+    let runs = stage.runs();
+    stage.journal.read(&StreamId::run(&runs[0]), 1).unwrap().into_iter().find_map(|record| match record.body {
+        Body::StepFinished(finished) if finished.part.step.as_str() == "report" => {
+            finished.output["told"].as_str().map(str::to_owned)
+        }
+        _ => None,
+    })
+}
+
+/// A verb says that it killed, and the world that it did not; and a record of what failed, with what it gave.
+#[test]
+fn what_a_step_gave_that_failed_is_read_by_nobody() {
+    let text = "${{ steps.kill.outcome }}: ${{ steps.kill.killed == () }}";
+    let report = Step {
+        kind: StepKind::Tell(text.to_owned()),
+        when: quell_model::playbook::When::Always,
+        ..step("report", &["kill"])
+    };
+    let steps = || vec![acts("kill", &[], "process.kill"), report.clone()];
+    let mut lied = stage(World { denials: AtomicU32::new(9), ..World::default() }, playbook_of(steps()));
+    lied.core.detections([detection("7", 1)]);
+    lied.settle();
+    assert_eq!((lied.done().len(), told(&lied).as_deref()), (1, Some("failed: true")));
+    for (outcome, expected) in [(Outcome::Failed, "failed: true"), (Outcome::Verified, "verified: false")] {
+        let finished = record::StepFinished {
+            part: record::Part { step: "kill".into(), item: None },
+            action: Some("process.kill".into()),
+            outcome,
+            output: json!({ "killed": ["x"] }),
+            proof: String::new(),
+            attempts: 1,
+            moments: Default::default(),
+        };
+        let stage = after_a_crash_of(World::default(), steps(), Duration::ZERO, "b", (vec![finished.into()], &|_| ()));
+        assert_eq!(told(&stage).as_deref(), Some(expected), "{outcome}");
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

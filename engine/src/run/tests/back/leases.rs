@@ -37,6 +37,13 @@ fn a_lease_whose_target_is_gone_ends_without_a_question() {
     yard.pass(2 * HOUR);
     assert_eq!(yard.leases(&run), ["granted", "lapsed"]);
     assert_eq!(yard.stage.core.leases.count(), (0, 0));
+    // With a note why.
+    let records = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap();
+    let why = records.into_iter().find_map(|record| match record.body {
+        Body::LeaseChanged(changed) => Some(changed.why),
+        _ => None,
+    });
+    assert_eq!(why.as_deref(), Some("what it contained is gone"));
 }
 
 #[test]

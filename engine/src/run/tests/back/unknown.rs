@@ -1,6 +1,8 @@
-//! A taking back whose end nobody saw: it is not told as standing, nor as gone.
+//! An act, or a taking back, whose end nobody saw: it is not told as standing, nor as gone.
 
+use super::ladder::{MINUTE, Night, Says, escalation, rung};
 use super::*;
+use crate::escalation::policy::Ack;
 use crate::run::fixtures::socket;
 use quell_model::record::{UndoBegan, UndoIntended};
 use std::collections::VecDeque;
@@ -42,6 +44,53 @@ impl Action for Firm {
         let next = if ends.len() > 1 { ends.pop_front() } else { ends.front().cloned() };
         Err(next.unwrap())
     }
+}
+
+/// A message that may be sent once; nobody sees its end, and nobody can be asked.
+pub(super) struct Once(pub(super) &'static ActionSpec);
+
+#[async_trait::async_trait]
+impl Action for Once {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, _: &Json) -> Result<Plan, ActionError> {
+        Ok(Plan::default())
+    }
+
+    async fn run(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        std::future::pending().await
+    }
+
+    async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {
+        Ok(Truth::CannotAsk)
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        Err(ActionError::give_up("has no undo"))
+    }
+}
+
+/// The engine ends in the midst of what must not happen twice: whoever was told of the incident is told that nobody knows.
+#[test]
+fn whoever_was_told_of_an_incident_is_told_that_nobody_knows_whether_something_happened() {
+    let playbook = playbook_of(vec![sets("page", &[], "page.once", "x")]);
+    let mut night = Night::of(playbook, escalation(rung(&["ana"], 5, Ack::Any)), &[Says::Delivers]);
+    let mut attack = detection("7", 1);
+    Arc::make_mut(&mut attack.event).head.at = night.yard.clock.now();
+    night.yard.stage.core.detections([attack]);
+    night.yard.stage.until(|stage| !stage.runs().is_empty());
+    let run = night.yard.stage.runs()[0].clone();
+    night.yard.stage.until(|stage| stage.story(&run).iter().any(|kind| kind == "StepIntended"));
+    night.receive(1);
+    let mut night = night.again("b", &[Says::Delivers]);
+    night.yard.stage.settle();
+    night.pass(MINUTE / 6);
+    night.receive(2);
+    let told = night.mail.told();
+    let why = "`page` failed: outcome unknown: the engine ended before it saw the end, and it cannot be done twice";
+    assert!(told[1].starts_with("ana: ") && told[1].contains(&format!("has ended, failed: {why}")), "{told:?}");
 }
 
 fn crew(ends: &Ends, is_seen: bool) -> Crew<Sandbox> {
