@@ -154,15 +154,16 @@ impl Home {
         // Of no cgroup of its own: all that it started, or all of a container that v1 alone tells, is brought into one.
         let scope = if scope == Scope::Container { scope } else { Scope::Tree };
         // As long as there are processes that it started, or in /proc.
-        Pace::begin().beside().await;
-        let circle = Circle::around_this(world, id, Some(stat.clone()), scope)?;
+        let mut pace = Pace::begin();
+        pace.beside().await;
+        let circle = Circle::around_this(world, id, Some(stat.clone()), scope, &mut pace).await?;
         let from = paths.v2().ok_or_else(|| ActionError::give_up(format!("{label} is in no v2 cgroup")))?.to_owned();
         let name = moved::name(id, stat.start_ticks);
         // It is there already, moved by another run: both cut that one cgroup off.
         let from = from.strip_suffix(&name).map_or(from.as_str(), |above| above.trim_end_matches('/')).to_owned();
         let from = if from.is_empty() { "/".to_owned() } else { from };
         let path = format!("{}/{name}", from.trim_end_matches('/'));
-        let targets = circle.targets(world);
+        let targets = circle.targets(world, &mut pace).await?;
         let members = circle.members.into_iter().map(|member| member.stat).collect();
         let moves = Some(Moves { process: id.clone(), scope, from });
         Ok(Self { path, moves, members, targets, unknown: circle.unknown })
