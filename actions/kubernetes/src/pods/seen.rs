@@ -143,8 +143,8 @@ impl Seen {
     /// Whether something of a kind that can be asked is said to make pods like it. A static pod is nobody's.
     pub(super) fn is_owned(&self) -> bool {
         let mut makers = self.metadata.owner_references.iter().flatten();
-        let is_known = |one: &Reference| is_known(&one.kind, one.group()) && !one.is_own("Node");
-        makers.any(|one| one.controller == Some(true) && is_known(one))
+        let can_be_asked = |one: &Reference| is_known(&one.kind, one.group()) && !one.is_own("Node");
+        makers.any(|one| one.controller == Some(true) && can_be_asked(one))
     }
 
     /// What is kept of it, as a pod whose owner and version are still to be said, and what it says of its owner.
