@@ -259,10 +259,11 @@ impl Found {
             };
             let Some((dir, depth)) = next else { break };
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                pace.step().await.map_err(|over| over.of("the tree of cgroups", BY_PATH))?;
+                // The kernel's own files in a cgroup are nobody's to multiply.
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     continue;
                 }
+                pace.step().await.map_err(|over| over.of("the tree of cgroups", BY_PATH))?;
                 let (path, name) = (entry.path(), entry.file_name());
                 let name = name.to_str().unwrap_or_default();
                 let trusted = trusted && entry.metadata().is_ok_and(|meta| meta.uid() == 0);
