@@ -27,6 +27,7 @@ const AT_ONCE: usize = 64;
 /// Who has ended is in a cgroup for a moment yet; whoever makes one cuts it off sooner.
 const LINGER: Duration = Duration::from_secs(5);
 
+const BY_HAND: &str = "move who is left in a cgroup `quell-moved-…` back by its `cgroup.procs`";
 /// For all who are to be brought back; the kernel takes some 8 ms for each.
 const BRINGING: Duration = Duration::from_secs(10);
 
@@ -73,10 +74,15 @@ async fn below(world: &HostWorld, top: &Path, known: &Origins, holds: Holds<'_>,
     let (mut back, mut pace) = (Back::default(), Pace::no_longer_than(BRINGING));
     let (all, over) = find(top, &mut pace).await;
     // What was found is seen to; what was not stays for the next call.
-    back.stays.extend(over.map(|over| over.of("the tree of cgroups", BY_HAND).to_string()));
+    let stays = |over: Over| over.of("the tree of cgroups", BY_HAND).to_string();
+    back.stays.extend(over.map(stays));
     pace.again();
     let until = Instant::now() + linger;
     for dir in all {
+        if let Err(over) = pace.step().await {
+            back.stays.push(stays(over));
+            break;
+        }
         if linger.is_zero() && is_young(&dir) {
             back.stays.push(format!("`{}` was made just now", dir.display()));
             continue;
@@ -94,8 +100,6 @@ async fn below(world: &HostWorld, top: &Path, known: &Origins, holds: Holds<'_>,
     back
 }
 
-const BY_HAND: &str = "move who is left in a cgroup `quell-moved-…` back by its `cgroup.procs`";
-
 /// Those that quell made, the deepest first, and whether there were more than are looked through. What a user or a container may have made is
 /// looked through last, the shallow before the deep: there may be as much of it as they like.
 async fn find(top: &Path, pace: &mut Pace) -> (Vec<PathBuf>, Option<Over>) {
@@ -112,6 +116,7 @@ async fn find(top: &Path, pace: &mut Pace) -> (Vec<PathBuf>, Option<Over>) {
         for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             if let Err(past) = pace.step().await {
                 over = Some(past);
+                ours.push((dir, depth));
                 break 'all;
             }
             let is_theirs = entry.file_name().to_str().is_none_or(|name| container_id(name).is_some());
