@@ -11,6 +11,7 @@
 
 pub mod network;
 pub mod notify;
+pub mod own_cgroup;
 mod pidfd;
 pub mod process;
 pub mod protect;

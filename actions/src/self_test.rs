@@ -4,9 +4,11 @@
 //! Keeps true: no dummy and no cgroup outlives the test, also when a check fails. Blocks for seconds at worst: not for a
 //! thread that others wait for.
 
+use crate::own_cgroup::OwnCgroup;
 use crate::process::freeze::Freeze;
 use crate::process::inspect::Inspect;
 use crate::process::kill::Kill;
+use crate::process::pace::on_own_thread;
 use crate::process::{Hands, Stat};
 use crate::protect::own_processes;
 use crate::world::{CgroupKind, CgroupRoot, HostWorld};
@@ -20,12 +22,10 @@ use quell_model::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::path::PathBuf;
-use std::pin::pin;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long one act may take.
 const BOUND: Duration = Duration::from_secs(5);
@@ -67,7 +67,10 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
     let reflex = world.reflex.as_ref().ok_or_else(|| "there is no reflex in this kernel".to_owned());
     checks.push(Check::of("process.block_exec", reflex.and_then(|reflex| reflex.attempt())));
     let cut = world.cut.as_ref().ok_or_else(|| "there is no cut in this kernel".to_owned());
-    let cut = cut.and_then(|cut| cut.attempt());
+    let cut = cut.and_then(|cut| {
+        let root = world.root(CgroupKind::V2).ok_or("there is no v2 hierarchy of cgroups")?;
+        cut.attempt(&own_cgroup(root)?.dir)
+    });
     checks.push(Check::of("network.block_peer", cut.clone()));
     checks.push(Check::of("network.isolate", cut));
     for root in &world.cgroups {
@@ -89,7 +92,7 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
 fn hold_and_release(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
     let freeze = Freeze(hands.clone());
     let go = act(hands, &freeze, id, scope)?;
-    finish(freeze.undo(&go, &context())).map_err(|error| error.to_string())?;
+    on_own_thread(freeze.undo(&go, &context())).map_err(|error| error.to_string())?;
     proved(&freeze, go.plan(), Want::Undone)
 }
 
@@ -98,7 +101,8 @@ fn end(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
 }
 
 fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {
-    let seen = finish(Inspect(hands.clone()).look(&json!({ "process": id }))).map_err(|error| error.to_string())?;
+    let seen =
+        on_own_thread(Inspect(hands.clone()).look(&json!({ "process": id }))).map_err(|error| error.to_string())?;
     match seen["process"]["image"].as_str() {
         Some(_) => Ok(()),
         None => Err("what a process runs cannot be read: CAP_SYS_PTRACE is missing".to_owned()),
@@ -107,15 +111,16 @@ fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {
 
 /// Plans, asks the guard, runs and verifies.
 fn act(hands: &Hands, action: &dyn Action, id: &ProcessId, scope: &str) -> Result<Admitted, String> {
-    let plan = finish(action.plan(&json!({ "process": id, "scope": scope }))).map_err(|error| error.to_string())?;
+    let plan =
+        on_own_thread(action.plan(&json!({ "process": id, "scope": scope }))).map_err(|error| error.to_string())?;
     let go = admit(hands, action, plan)?;
-    finish(action.run(&go, &context())).map_err(|error| error.to_string())?;
+    on_own_thread(action.run(&go, &context())).map_err(|error| error.to_string())?;
     proved(action, go.plan(), Want::Acted)?;
     Ok(go)
 }
 
 fn proved(action: &dyn Action, plan: &Plan, want: Want) -> Result<(), String> {
-    match finish(action.verify(plan, want)).map_err(|error| error.to_string())? {
+    match on_own_thread(action.verify(plan, want)).map_err(|error| error.to_string())? {
         Truth::Holds => Ok(()),
         Truth::HoldsNot(why) => Err(why),
         Truth::CannotAsk => Err("it cannot be asked for".to_owned()),
@@ -180,46 +185,23 @@ impl Drop for Dummy {
     }
 }
 
-/// A dummy in a cgroup of its own.
+fn own_cgroup(root: &Path) -> Result<OwnCgroup, String> {
+    OwnCgroup::make(root).map_err(|error| format!("no cgroup can be made in {}: {error}", root.display()))
+}
+
+/// A dummy in a cgroup of its own, which is ended and removed whatever failed.
 struct Boxed {
+    _cgroup: OwnCgroup,
     dummy: Dummy,
-    dir: PathBuf,
 }
 
 impl Boxed {
     fn start(world: &HostWorld, root: &CgroupRoot) -> Result<Self, String> {
-        let dir = root.dir.join(format!("quell-self-test-{}", std::process::id()));
-        match std::fs::create_dir(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(format!("no cgroup can be made at {}: {error}", dir.display()));
-            }
-            _ => {}
-        }
-        let dummy = match Dummy::start(world) {
-            Ok(dummy) => dummy,
-            Err(why) => {
-                drop(std::fs::remove_dir(&dir));
-                return Err(why);
-            }
-        };
-        let boxed = Self { dummy, dir };
-        let moved = std::fs::write(boxed.dir.join("cgroup.procs"), boxed.dummy.id.pid.to_string());
-        moved.map_err(|error| format!("no process can be moved into {}: {error}", boxed.dir.display()))?;
-        Ok(boxed)
-    }
-}
-
-impl Drop for Boxed {
-    fn drop(&mut self) {
-        // Whatever failed: let go, end it, and take the cgroup away.
-        drop(std::fs::write(self.dir.join("cgroup.freeze"), "0"));
-        drop(std::fs::write(self.dir.join("freezer.state"), "THAWED"));
-        drop(self.dummy.child.kill());
-        drop(self.dummy.child.wait());
-        let begun = Instant::now();
-        while std::fs::remove_dir(&self.dir).is_err() && self.dir.exists() && begun.elapsed() < BOUND {
-            std::thread::yield_now();
-        }
+        let cgroup = own_cgroup(&root.dir)?;
+        let dummy = Dummy::start(world)?;
+        let moved = std::fs::write(cgroup.dir.join("cgroup.procs"), dummy.id.pid.to_string());
+        moved.map_err(|error| format!("no process can be moved into {}: {error}", cgroup.dir.display()))?;
+        Ok(Self { _cgroup: cgroup, dummy })
     }
 }
 
@@ -276,17 +258,6 @@ fn context() -> ActionContext {
     }
 }
 
-/// Runs a future whose sleeps block to its end, with or without a runtime around.
-fn finish<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::yield_now(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,8 +277,10 @@ mod tests {
                 assert!(check.ok, "{check:?}");
             }
         }
+        let own = format!("quell-self-test-{}-", std::process::id());
+        let is_own = |entry: &std::fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&own));
         for root in &world.cgroups {
-            assert!(!root.dir.join(format!("quell-self-test-{}", std::process::id())).exists());
+            assert_eq!(std::fs::read_dir(&root.dir).unwrap().flatten().filter(is_own).count(), 0);
         }
     }
 

@@ -66,7 +66,6 @@ pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
 pub(crate) use source_meter::{Answered, SourceMeter, is_truncated};
-pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};

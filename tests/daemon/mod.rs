@@ -198,12 +198,23 @@ impl Daemon {
     }
 }
 
+/// Removes the cgroups of those who were killed while they tried themselves.
+pub(crate) fn sweep() {
+    let Ok(world) = quell_actions::HostWorld::live("test".into()) else { return };
+    for (dir, removed) in quell_actions::own_cgroup::sweep(&world) {
+        if let Err(error) = removed {
+            eprintln!("`{}` stays behind: {error}", dir.display());
+        }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let lives = matches!(self.child.try_wait(), Ok(None));
         // One that was stopped would not die before it goes on.
         drop(self.child.kill());
         drop(self.child.wait());
+        sweep();
         if lives {
             self.take_out();
         }

@@ -407,6 +407,31 @@ impl Workload {
         }
     }
 
+    /// Whether a change of its template replaces any of its pods.
+    ///
+    /// # Errors
+    /// None would be replaced: why, and what to do `instead`.
+    pub(crate) fn replaces_pods(&self, instead: &str) -> Result<(), ActionError> {
+        let no = |why: String, hint: String| Err(ActionError::GiveUp { why, hint: Some(hint) });
+        match self.rollout {
+            _ if self.is_terminating => no(format!("{self} is being deleted"), "its pods go with it".to_owned()),
+            _ if self.is_paused => no(
+                format!("{self} is paused: nothing of it is rolled out"),
+                format!("`kubectl rollout resume` first, or {instead}"),
+            ),
+            Rollout::OnDelete => {
+                no(format!("{self} replaces a pod only when somebody deletes it (OnDelete)"), instead.to_owned())
+            }
+            _ => match self.leaves_all_out() {
+                Some(from) => no(
+                    format!("{self} has a partition of {from}: none of its pods would be replaced"),
+                    instead.to_owned(),
+                ),
+                None => Ok(()),
+            },
+        }
+    }
+
     /// As the guard sees it; `takes` of its ready replicas would be ready no more.
     pub(crate) fn target(&self, cluster: &Name, takes: u32) -> Target {
         let counts = !matches!(self.kind, OwnerKind::Job | OwnerKind::CronJob);
@@ -489,6 +514,32 @@ mod tests {
             daemon_set(serde_json::from_value(found).unwrap()).rollout_takes()
         };
         assert_eq!((of(json!(1)), of(json!("30%")), of(json!(0))), (1, 2, 0));
+    }
+
+    #[test]
+    fn whose_pods_no_change_of_the_template_replaces_says_what_to_do_instead() {
+        let whole = web(3, 3, json!({}));
+        assert!(whole.replaces_pods("wait").is_ok());
+        assert!(
+            Workload { rollout: Rollout::Rolling { unavailable: 1, from: 2 }, ..whole.clone() }
+                .replaces_pods("wait")
+                .is_ok()
+        );
+        for (still, says, hint) in [
+            (
+                Workload { is_terminating: true, is_paused: true, ..whole.clone() },
+                "being deleted",
+                "its pods go with it",
+            ),
+            (Workload { is_paused: true, ..whole.clone() }, "is paused", "`kubectl rollout resume` first, or wait"),
+            (Workload { rollout: Rollout::OnDelete, ..whole.clone() }, "OnDelete", "wait"),
+            (Workload { rollout: Rollout::Rolling { unavailable: 1, from: 3 }, ..whole }, "a partition of 3", "wait"),
+        ] {
+            let Err(ActionError::GiveUp { why, hint: Some(is) }) = still.replaces_pods("wait") else {
+                panic!("{still}")
+            };
+            assert!(why.contains(says) && is == hint, "{why}: {is}");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Cut for Paper {
         self.probe.lock().unwrap().clone().unwrap_or(Ok(None))
     }
 
-    fn attempt(&self) -> Result<(), String> {
+    fn attempt(&self, _: &Path) -> Result<(), String> {
         Ok(())
     }
 }

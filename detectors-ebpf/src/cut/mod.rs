@@ -209,11 +209,11 @@ impl Cut for KernelCut {
         })
     }
 
-    fn attempt(&self) -> Result<(), String> {
+    fn attempt(&self, group: &Path) -> Result<(), String> {
         if self.is_paused() {
             return Err("it is paused".to_owned());
         }
-        probe::attempt(self)
+        probe::attempt(self, group)
     }
 }
 

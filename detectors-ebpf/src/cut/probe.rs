@@ -11,7 +11,7 @@ mod child;
 
 use super::KernelCut;
 use super::group::Group;
-use crate::block::{mounted, now};
+use crate::block::now;
 use child::{Child, Task};
 use quell_model::{Cut, CutDropped, CutRule, CutTerms, Net};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -140,23 +140,11 @@ pub(super) fn probe(
 }
 
 /// See [`Cut::attempt`]; one after the other in this process.
-pub(super) fn attempt(cut: &KernelCut) -> Result<(), String> {
+pub(super) fn attempt(cut: &KernelCut, dir: &Path) -> Result<(), String> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = mounted(true).ok_or("there is no v2 hierarchy of cgroups")?;
-    let dir = root.join(format!("quell-cut-trial-{}", std::process::id()));
-    fs::create_dir(&dir).map_err(|e| format!("`{}` cannot be made: {e}", dir.display()))?;
-    let done = attempt_in(cut, &dir, TRIAL);
-    let removed = cut.remove(TRIAL);
-    let begun = Instant::now();
-    // Who has just ended is in it for a moment yet.
-    while let Err(error) = fs::remove_dir(&dir) {
-        if begun.elapsed() > BOUND {
-            return Err(format!("`{}` cannot be removed: {error}", dir.display()));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    done.and(removed.map(drop))
+    let done = attempt_in(cut, dir, TRIAL);
+    done.and(cut.remove(TRIAL).map(drop))
 }
 
 fn attempt_in(cut: &KernelCut, dir: &Path, id: u64) -> Result<(), String> {

@@ -217,11 +217,11 @@ pub trait Cut: Send + Sync {
     /// A sentence that says what got through.
     fn probe(&self, group: &Path, id: u64) -> Result<Option<String>, String>;
 
-    /// The whole in a cgroup of its own, made and removed for it.
+    /// The whole in this cgroup, which nobody is in and which is the caller's: nothing of it stays there but, for a moment, who has just ended.
     ///
     /// # Errors
     /// A sentence that says what did not happen.
-    fn attempt(&self) -> Result<(), String>;
+    fn attempt(&self, group: &Path) -> Result<(), String>;
 }
 
 #[cfg(test)]

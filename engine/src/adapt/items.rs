@@ -3,6 +3,7 @@
 //! Owns where a document's list stands (`[…]`, CloudTrail's `Records`, the `items` of an `EventList`) and where each of its members ends.
 //! Knows JSON's brackets and strings, and not its meaning: of what is no JSON it finds something, never nothing for ever.
 
+use super::outside::Outside;
 use std::ops::Range;
 
 /// The records of one document that are still to come.
@@ -101,22 +102,11 @@ pub(super) fn members(raw: &[u8]) -> impl Iterator<Item = Member> + '_ {
 
 /// Where the value ends that begins at `start`; `start` itself where none does.
 fn end_of(raw: &[u8], start: usize) -> usize {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for (at, byte) in raw.iter().enumerate().skip(start) {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => continue,
-            }
-            if !in_string && depth == 0 {
-                return at + 1;
-            }
-            continue;
-        }
+    let mut depth = 0_usize;
+    for (at, byte) in Outside::of(&raw[start..]) {
+        let at = start + at;
         match byte {
-            b'"' => in_string = true,
+            b'"' if depth == 0 => return at + 1,
             b'{' | b'[' => depth += 1,
             b'}' | b']' if depth == 0 => return at,
             b'}' | b']' => {

@@ -3,6 +3,7 @@
 //! Owns the bounds and the way back after a broken value: a line that cannot go on as JSON is given up alone, and what
 //! followed it is read again from its beginning. Knows JSON's brackets and strings, not its meaning.
 
+use super::outside::Outside;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
@@ -217,23 +218,13 @@ impl Scanner {
         if !self.open.is_empty() && !self.may_follow(*first) {
             return State::Broken("the value does not go on with the next line");
         }
-        let (mut in_string, mut escaped) = (false, false);
-        for (at, byte) in line.iter().enumerate() {
-            if in_string {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => in_string = false,
-                    _ => {}
-                }
-                continue;
-            }
+        let mut outside = Outside::of(line);
+        for (at, byte) in outside.by_ref() {
             match byte {
-                b'"' => in_string = true,
                 b'{' | b'[' if self.open.len() == DEPTH => return State::Broken("nests deeper than 128"),
-                b'{' | b'[' => self.open.push(*byte),
+                b'{' | b'[' => self.open.push(byte),
                 b'}' | b']' => {
-                    let wanted = if *byte == b'}' { b'{' } else { b'[' };
+                    let wanted = if byte == b'}' { b'{' } else { b'[' };
                     if self.open.pop() != Some(wanted) {
                         return State::Broken("closes what was not opened");
                     }
@@ -245,7 +236,7 @@ impl Scanner {
                 _ => {}
             }
         }
-        if in_string {
+        if outside.is_in_string() {
             return State::Broken("a string does not end");
         }
         self.last = *line.last().expect("it has a first byte");

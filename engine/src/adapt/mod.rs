@@ -10,6 +10,7 @@ mod cut;
 mod items;
 mod kubernetes;
 mod lines;
+mod outside;
 mod plain;
 mod reader;
 mod record;

@@ -3,6 +3,7 @@
 //! Owns the estimate. Keeps true: it is rather too much than too little, whatever the JSON is made of: two bytes (`0,`) become a value of
 //! some seventy, eight (`{"a":0},`) a map of some five hundred.
 
+use super::outside::Outside;
 use quell_model::Json;
 use std::mem::size_of;
 
@@ -24,17 +25,7 @@ const EVENT: usize = 4096;
 #[must_use]
 pub fn weight(json: &[u8]) -> usize {
     let (mut all, mut depth, mut outer) = (json.len(), 0_usize, [0_u8; 2]);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in json {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    for (_, byte) in Outside::of(json) {
         let more = match byte {
             b'{' if is_record(depth, outer) => MAP + EVENT,
             b'{' => MAP,
@@ -44,10 +35,9 @@ pub fn weight(json: &[u8]) -> usize {
             _ => 0,
         };
         match byte {
-            b'"' => in_string = true,
             b'{' | b'[' => {
                 if let Some(outer) = outer.get_mut(depth) {
-                    *outer = *byte;
+                    *outer = byte;
                 }
                 depth += 1;
             }

@@ -4,7 +4,7 @@
 //! make.
 
 use super::actor::{COMMAND, Cue, Said};
-use crate::daemon::clear_cgroup;
+use quell_actions::own_cgroup;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ impl Drop for Stage {
         }
         for dir in std::mem::take(&mut self.made) {
             if dir == self.cgroup_dir() {
-                if let Err(e) = clear_cgroup(&dir, PATIENCE) {
+                if let Err(e) = own_cgroup::clear(&dir, PATIENCE) {
                     tracing::warn!(cgroup = %dir.display(), %e, "the demo's cgroup is left; `quell uninstall` removes it");
                 }
             } else {

@@ -14,7 +14,7 @@ use crate::{
     verbs::order::{before, input, order, to_json},
     verbs::patience::Patience,
     verbs::written::{Named, change},
-    workload::{self, Rollout, Workload},
+    workload::{self, Workload},
 };
 use crate::{OwnerRef, PodRef};
 #[cfg(feature = "client")]
@@ -110,7 +110,7 @@ impl Action for RestartOwner {
         let Input { owner, pod } = input(json)?;
         let calls = self.0.calls(&SPEC);
         let found = workload::find(&calls, (pod.as_ref(), owner.as_ref()), &KINDS, "restarted").await?;
-        restartable(&found)?;
+        found.replaces_pods("`kubernetes.delete_pod` for each of its pods")?;
         let namespace = found.named.namespace.clone();
         let would_fail = calls.missing_on(namespace.as_deref(), &found.kind.resource()).await;
         let mut still_open =
@@ -184,30 +184,6 @@ fn gone(order: &Order) -> String {
 fn moment() -> String {
     let now = k8s_openapi::jiff::Timestamp::now();
     format!("{now:.6}")
-}
-
-/// Why it cannot be restarted, if it cannot.
-#[cfg(feature = "client")]
-fn restartable(found: &Workload) -> Result<(), ActionError> {
-    let no = |why: String, hint: &str| Err(ActionError::GiveUp { why, hint: Some(hint.to_owned()) });
-    match found.rollout {
-        _ if found.is_terminating => no(format!("{found} is being deleted"), "its pods go with it"),
-        _ if found.is_paused => no(
-            format!("{found} is paused: nothing of it is rolled out"),
-            "`kubectl rollout resume`, or `kubernetes.delete_pod`",
-        ),
-        Rollout::OnDelete => no(
-            format!("{found} replaces a pod only when somebody deletes it (OnDelete)"),
-            "`kubernetes.delete_pod` for each of its pods",
-        ),
-        _ => match found.leaves_all_out() {
-            Some(from) => no(
-                format!("{found} has a partition of {from}: none of its pods would be replaced"),
-                "`kubernetes.delete_pod`",
-            ),
-            None => Ok(()),
-        },
-    }
 }
 
 #[cfg(feature = "client")]

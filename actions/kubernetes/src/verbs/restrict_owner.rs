@@ -17,7 +17,7 @@ use crate::{
     verbs::order::{before, input, order, to_json},
     verbs::patience::Patience,
     verbs::written::{Named, change_named, read},
-    workload::{self, Rollout, Workload},
+    workload::{self, Workload},
 };
 use crate::{OwnerRef, PodRef};
 #[cfg(feature = "client")]
@@ -278,30 +278,13 @@ fn gone(order: &Order) -> String {
 /// Why it cannot be restricted, if it cannot.
 #[cfg(feature = "client")]
 fn restrictable(found: &Workload, template: &Json) -> Result<(), ActionError> {
-    let no = |why: String, hint: &str| Err(ActionError::GiveUp { why, hint: Some(hint.to_owned()) });
     if template["spec"]["os"]["name"] == json!("windows") {
-        return no(
-            format!("{found} runs on Windows, which has none of these fields"),
-            "`kubernetes.isolate_pod` works there",
-        );
+        return Err(ActionError::GiveUp {
+            why: format!("{found} runs on Windows, which has none of these fields"),
+            hint: Some("`kubernetes.isolate_pod` works there".to_owned()),
+        });
     }
-    match found.rollout {
-        _ if found.is_terminating => no(format!("{found} is being deleted"), "its pods go with it"),
-        _ if found.is_paused => {
-            no(format!("{found} is paused: nothing of it is rolled out"), "`kubectl rollout resume` first")
-        }
-        Rollout::OnDelete => no(
-            format!("{found} replaces a pod only when somebody deletes it (OnDelete): the pods would stay as they are"),
-            "`kubernetes.isolate_pod` for the pods that were attacked",
-        ),
-        _ => match found.leaves_all_out() {
-            Some(from) => no(
-                format!("{found} has a partition of {from}: none of its pods would be replaced"),
-                "`kubernetes.isolate_pod` for the pods that were attacked",
-            ),
-            None => Ok(()),
-        },
-    }
+    found.replaces_pods("`kubernetes.isolate_pod` for the pods that were attacked")
 }
 
 /// The template of the very one that was planned; none: it is gone, or another has its name.

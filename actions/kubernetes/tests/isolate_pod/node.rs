@@ -7,7 +7,7 @@ use super::{VERB, opens, policies, service, uid};
 use quell_actions::HostWorld;
 use quell_actions::network::PodCut;
 use quell_kubernetes::{Cluster, Settings};
-use quell_model::{Cut, CutDevices, CutDropped, CutRule, CutSockets, CutStanding, CutTerms, Json, Truth, Want};
+use quell_model::{Action, Cut, CutDevices, CutDropped, CutRule, CutSockets, CutStanding, CutTerms, Json, Truth, Want};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -70,7 +70,7 @@ impl Cut for Paper {
         self.probe.lock().unwrap().clone().unwrap_or(Ok(None))
     }
 
-    fn attempt(&self) -> Result<(), String> {
+    fn attempt(&self, _: &Path) -> Result<(), String> {
         Ok(())
     }
 }
@@ -130,14 +130,20 @@ impl Drop for Node {
     }
 }
 
-#[tokio::test]
-async fn on_its_own_node_it_is_cut_in_the_kernel_and_proved() {
-    let (Some(place), Some(node)) = (Place::new("node").await, Node::new()) else { return };
+/// Pod `web-1` with its uid, which runs on this node, and the verb of the engine there.
+async fn web_1_on_its_node() -> Option<(Place, Node, String, Arc<dyn Action>)> {
+    let (place, node) = (Place::new("node").await?, Node::new()?);
     place.pod("web-1", json!({ "app": "web" }), json!({})).await;
     let uid = uid(&place, "web-1").await;
     node.runs(&uid);
-    let cluster = node.cluster(place.kubeconfig.clone());
-    let (act, verb) = (Act::of("r-1"), verb(&cluster, VERB));
+    let verb = verb(&node.cluster(place.kubeconfig.clone()), VERB);
+    Some((place, node, uid, verb))
+}
+
+#[tokio::test]
+async fn on_its_own_node_it_is_cut_in_the_kernel_and_proved() {
+    let Some((place, node, _, verb)) = web_1_on_its_node().await else { return };
+    let act = Act::of("r-1");
     let input = json!({ "pod": place.named("web-1"), "allow": { "egress": ["10.1.0.0/16"] } });
     let done = act.whole(&*verb, &input).await.unwrap();
     assert_eq!(done.truth, Truth::Holds, "its probe has proved it");
@@ -170,12 +176,8 @@ async fn on_its_own_node_it_is_cut_in_the_kernel_and_proved() {
 
 #[tokio::test]
 async fn what_a_boot_ended_is_put_in_force_again() {
-    let (Some(place), Some(node)) = (Place::new("node").await, Node::new()) else { return };
-    place.pod("web-1", json!({ "app": "web" }), json!({})).await;
-    let uid = uid(&place, "web-1").await;
-    node.runs(&uid);
-    let cluster = node.cluster(place.kubeconfig.clone());
-    let (act, verb) = (Act::of("r-1"), verb(&cluster, VERB));
+    let Some((place, node, uid, verb)) = web_1_on_its_node().await else { return };
+    let act = Act::of("r-1");
     let input = json!({ "pod": place.named("web-1") });
     let done = act.whole(&*verb, &input).await.unwrap();
     node.paper.orders.lock().unwrap().clear();
@@ -199,12 +201,8 @@ async fn what_a_boot_ended_is_put_in_force_again() {
 
 #[tokio::test]
 async fn the_cut_of_an_earlier_attempt_does_not_outlive_its_undo() {
-    let (Some(place), Some(node)) = (Place::new("node").await, Node::new()) else { return };
-    place.pod("web-1", json!({ "app": "web" }), json!({})).await;
-    let uid = uid(&place, "web-1").await;
-    node.runs(&uid);
-    let cluster = node.cluster(place.kubeconfig.clone());
-    let (act, verb) = (Act::of("r-1"), verb(&cluster, VERB));
+    let Some((place, node, uid, verb)) = web_1_on_its_node().await else { return };
+    let act = Act::of("r-1");
     let input = json!({ "pod": place.named("web-1") });
     act.whole(&*verb, &input).await.unwrap();
     // The next attempt finds nothing to cut, and its plan is the one that is taken back.
