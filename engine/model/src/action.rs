@@ -470,6 +470,10 @@ pub trait Action: Send + Sync {
     fn unseen(&self, plan: &Plan) -> Json {
         plan.predicted.clone()
     }
+    /// What it does beside, of which [`Action::verify`] can see nothing, for people: said where the rest is proved.
+    fn unproved(&self, _: &Plan) -> Option<String> {
+        None
+    }
     /// Asks the world, before [`Action::undo`] and after it, whether anything of this very effect stands, or waits to. What stands for
     /// another's sake is none of it.
     async fn verify_undone(&self, plan: &Plan, _: &ActionContext) -> Result<Truth, ActionError> {

@@ -39,6 +39,8 @@ struct World {
     mute: bool,
     /// `verify` could see a part only.
     unseen: bool,
+    /// Nobody sees what is done beside.
+    dark: bool,
     /// `run` fails for good.
     broken: bool,
     /// `run` panics.
@@ -109,6 +111,10 @@ impl Action for Verb1 {
 
     fn unseen(&self, plan: &Plan) -> Json {
         json!({ "killed": plan.predicted["killed"], "gone": true })
+    }
+
+    fn unproved(&self, _: &Plan) -> Option<String> {
+        self.1.dark.then(|| "nobody saw what it did beside".to_owned())
     }
 
     async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {
@@ -378,6 +384,21 @@ fn what_could_be_seen_in_part_is_done_and_never_verified_and_says_why() {
         .collect();
     let proof = "the world was asked, and not all of it was seen: nobody saw whether it is enforced";
     assert_eq!(proofs, [(Outcome::Done, proof)]);
+}
+
+#[test]
+fn a_proof_says_what_was_done_beside_and_nobody_saw() {
+    let mut stage =
+        stage(World { dark: true, ..World::default() }, playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
+    let of = |record: &quell_model::record::Record| match &record.body {
+        Body::StepFinished(finished) => Some((finished.outcome, finished.proof.clone())),
+        _ => None,
+    };
+    let proof = "the world was asked afterwards, and it is so; nobody saw what it did beside";
+    assert_eq!(records.iter().find_map(of), Some((Outcome::Verified, proof.to_owned())));
 }
 
 #[test]
