@@ -8,7 +8,7 @@ use quell_model::playbook::RunLimits;
 use quell_model::store::Vault;
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Mode, Plan,
+    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Look, Mode, Plan,
     Progress, Stamp, Stop, StoreError, Truth, Want,
 };
 use std::collections::HashMap;
@@ -84,6 +84,16 @@ pub(crate) fn verb(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Action> {
         _ => None,
     });
     found.last().unwrap_or_else(|| panic!("no verb acts as {name}"))
+}
+
+/// The verb of this name that only reads.
+pub(crate) fn looks(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Look> {
+    let all = quell_kubernetes::crew(cluster).into_iter();
+    let found = all.filter_map(|verb| match verb {
+        Verb::Looks(verb) if verb.spec().name == name => Some(verb),
+        _ => None,
+    });
+    found.last().unwrap_or_else(|| panic!("no verb reads as {name}"))
 }
 
 /// One act from input to proof and back. Its key is that of a step of its own.
