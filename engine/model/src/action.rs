@@ -72,6 +72,8 @@ pub struct ActionSpec {
     pub guarantee: Guarantee,
     /// Whether `undo` exists.
     pub undoable: bool,
+    /// Whether a person is asked first where a step with it has no `approve`, also in `enforce`: for what may break more than it mends.
+    pub asks_by_default: bool,
     /// The input keys that name targets.
     pub targets: &'static [&'static str],
     /// The least it needs: `CAP_KILL`, `iam:UpdateAccessKey` …

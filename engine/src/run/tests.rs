@@ -66,6 +66,7 @@ fn spec(name: &'static str, lane: Lane, guarantee: Guarantee) -> &'static Action
         lane,
         guarantee,
         undoable: false,
+        asks_by_default: false,
         targets: &["process"],
         permissions: &[],
         predict: |_| json!({ "killed": [] }),
@@ -490,6 +491,27 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
     stage.settle();
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story(), ["RunStarted", "QuestionAsked"], "a person is asked");
+}
+
+#[test]
+fn a_verb_that_asks_by_default_waits_for_a_yes_in_enforce() {
+    for (choice, done) in [("approve", vec!["owner.restrict 1".to_owned()]), ("deny", Vec::new())] {
+        let plain = spec("owner.restrict", Lane::Cloud, Guarantee::ExactlyOnceInEffect);
+        let asks = Box::leak(Box::new(ActionSpec { asks_by_default: true, ..plain.clone() }));
+        let own = Arc::new(World { pid: 4243, ..World::default() });
+        let more = vec![Verb::Acts(Arc::new(Verb1(asks, Arc::clone(&own))))];
+        let playbook = playbook_of(vec![acts("restrict", &[], "owner.restrict")]);
+        let mut stage = stage_with(tempfile::tempdir().unwrap(), World::default(), definitions(playbook), more);
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
+        stage.core.detections([detection("7", 1)]);
+        stage.settle();
+        assert_eq!(stage.only_story(), ["RunStarted", "QuestionAsked"], "the step has no `approve`");
+        assert_eq!(own.done.lock().unwrap().len(), 0);
+        let answer = AnswerGiven { run: stage.runs()[0].clone(), ..taken_up::answer(choice) };
+        stage.core.serve(Request::Answer(Box::new(answer))).unwrap();
+        stage.settle();
+        assert_eq!(*own.done.lock().unwrap(), done, "{choice}");
+    }
 }
 
 /// The daemon's status is made of these, by name.
