@@ -16,6 +16,7 @@ mod capture_pod;
 mod emit_event;
 mod ends;
 mod forged;
+mod get;
 mod isolate_pod;
 mod kubelet;
 mod label_pod;
