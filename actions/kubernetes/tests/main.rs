@@ -17,6 +17,7 @@ mod emit_event;
 mod ends;
 mod forged;
 mod get;
+mod in_cluster;
 mod isolate_pod;
 mod kubelet;
 mod label_pod;
