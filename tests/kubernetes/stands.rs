@@ -256,6 +256,32 @@ fn a_cluster_of_kubeconfig_that_people_live_by_is_asked_one_thing_and_left_alone
     assert_eq!(fs::read_to_string(home.path().join("asked")).unwrap(), "theirs: get namespace quell-tests\n");
 }
 
+/// A test of this file that passes where there is no cluster says so where somebody reads it, and is a failure where there has to be one.
+#[test]
+fn what_is_not_tested_is_said_aloud_and_is_a_failure_in_ci() {
+    let home = tempfile::tempdir().unwrap();
+    stand_in(&home.path().join("go"), "echo 'nothing is built here' >&2\nexit 1\n");
+    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+    let run = |required: Option<&str>| {
+        let mut run = Command::new(std::env::current_exe().unwrap());
+        run.args(["kubernetes::stands::an_api_server_alone_answers_and_nothing_of_it_stays", "--exact"]);
+        run.env("PATH", &path).env("QUELL_CACHE", home.path());
+        for name in ["CI", "QUELL_REQUIRE_CLUSTER", "KUBEBUILDER_ASSETS", "KUBECONFIG"] {
+            run.env_remove(name);
+        }
+        let out = run.envs(required.map(|name| (name, "true"))).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (out.status.success(), said, String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (passes, said, told) = run(None);
+    assert!(passes && told.contains("1 passed"), "{told}{said}");
+    assert!(said.contains("NOT TESTED: an API server without a node: `scripts/cluster up` ended with"), "{said}");
+    for required in ["CI", "QUELL_REQUIRE_CLUSTER"] {
+        let (passes, said, told) = run(Some(required));
+        assert!(!passes && told.contains(&format!("{required} is set, and")), "{told}{said}");
+    }
+}
+
 #[test]
 fn an_image_of_the_same_directory_is_the_same() {
     let home = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod asks;
 mod at_the_act;
 mod back;
 mod bad_days;
@@ -7,6 +8,7 @@ mod by_incident;
 mod clock;
 mod large;
 mod loss;
+mod proofs;
 mod pruning;
 mod schedule;
 mod script;
@@ -373,36 +375,6 @@ fn a_verb_that_may_block_is_done_beside_after_its_intent_was_synced() {
 }
 
 #[test]
-fn what_could_be_seen_in_part_is_done_and_never_verified_and_says_why() {
-    let mut stage =
-        stage(World { unseen: true, ..World::default() }, playbook_of(vec![acts("kill", &[], "process.kill")]));
-    stage.core.detections([detection("7", 1)]);
-    stage.settle();
-    let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
-    let proofs: Vec<_> = records
-        .iter()
-        .filter_map(|r| if let Body::StepFinished(f) = &r.body { Some((f.outcome, f.proof.as_str())) } else { None })
-        .collect();
-    let proof = "the world was asked, and not all of it was seen: nobody saw whether it is enforced";
-    assert_eq!(proofs, [(Outcome::Done, proof)]);
-}
-
-#[test]
-fn a_proof_says_what_was_done_beside_and_nobody_saw() {
-    let mut stage =
-        stage(World { dark: true, ..World::default() }, playbook_of(vec![acts("kill", &[], "process.kill")]));
-    stage.core.detections([detection("7", 1)]);
-    stage.settle();
-    let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
-    let of = |record: &quell_model::record::Record| match &record.body {
-        Body::StepFinished(finished) => Some((finished.outcome, finished.proof.clone())),
-        _ => None,
-    };
-    let proof = "the world was asked afterwards, and it is so; nobody saw what it did beside";
-    assert_eq!(records.iter().find_map(of), Some((Outcome::Verified, proof.to_owned())));
-}
-
-#[test]
 fn a_script_gives_what_later_steps_read() {
     let script = Step {
         kind: StepKind::Script(Expression { text: "#{ n: 40 + 2 }".into(), span: Default::default() }),
@@ -491,27 +463,6 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
     stage.settle();
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story(), ["RunStarted", "QuestionAsked"], "a person is asked");
-}
-
-#[test]
-fn a_verb_that_asks_by_default_waits_for_a_yes_in_enforce() {
-    for (choice, done) in [("approve", vec!["owner.restrict 1".to_owned()]), ("deny", Vec::new())] {
-        let plain = spec("owner.restrict", Lane::Cloud, Guarantee::ExactlyOnceInEffect);
-        let asks = Box::leak(Box::new(ActionSpec { asks_by_default: true, ..plain.clone() }));
-        let own = Arc::new(World { pid: 4243, ..World::default() });
-        let more = vec![Verb::Acts(Arc::new(Verb1(asks, Arc::clone(&own))))];
-        let playbook = playbook_of(vec![acts("restrict", &[], "owner.restrict")]);
-        let mut stage = stage_with(tempfile::tempdir().unwrap(), World::default(), definitions(playbook), more);
-        stage.core.recover(Arc::new(|_, _| None)).unwrap();
-        stage.core.detections([detection("7", 1)]);
-        stage.settle();
-        assert_eq!(stage.only_story(), ["RunStarted", "QuestionAsked"], "the step has no `approve`");
-        assert_eq!(own.done.lock().unwrap().len(), 0);
-        let answer = AnswerGiven { run: stage.runs()[0].clone(), ..taken_up::answer(choice) };
-        stage.core.serve(Request::Answer(Box::new(answer))).unwrap();
-        stage.settle();
-        assert_eq!(*own.done.lock().unwrap(), done, "{choice}");
-    }
 }
 
 /// The daemon's status is made of these, by name.

@@ -2,7 +2,7 @@
 //! kernel's own is tried on a cluster with a node.
 
 use super::super::act::{Act, outlives_every_crash, verb};
-use super::super::api::Place;
+use super::super::api::{Place, not_tested};
 use super::{VERB, opens, policies, service, uid};
 use quell_actions::HostWorld;
 use quell_actions::network::PodCut;
@@ -84,7 +84,7 @@ impl Node {
         };
         let root = mounts.lines().find_map(of);
         if root.is_none() {
-            eprintln!("NOT TESTED: the cut on a node: this machine mounts no cgroup2");
+            not_tested("the cut on a node", "this machine mounts no cgroup2 that processes can be put in");
         }
         Some(Self { paper: Arc::default(), root: root?, dirs: Mutex::default() })
     }
