@@ -15,6 +15,7 @@ mod busy;
 mod capture_pod;
 mod emit_event;
 mod ends;
+mod forbidden;
 mod forged;
 mod get;
 mod in_cluster;
