@@ -154,6 +154,12 @@ impl Cluster {
         self.fault.died().await;
     }
 
+    /// For tests: whoever waits there goes on; after so many further calls it waits again.
+    #[cfg(debug_assertions)]
+    pub fn goes_on(&self, calls: Option<u32>) {
+        self.fault.goes_on(calls);
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &Name {

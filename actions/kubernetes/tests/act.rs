@@ -207,6 +207,28 @@ pub(crate) async fn dying<T>(cluster: &Cluster, calls: u32, work: impl Future<Ou
     ended
 }
 
+/// Does `work`, and `between` before its call to the API server after so many; false: it did not come so far.
+pub(crate) async fn interrupted<T>(
+    cluster: &Cluster,
+    calls: u32,
+    work: impl Future<Output = T>,
+    between: impl AsyncFnOnce(),
+) -> (T, bool) {
+    cluster.dies_after(Some(calls));
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        ended = &mut work => {
+            cluster.dies_after(None);
+            return (ended, false);
+        }
+        () = cluster.died() => {}
+    }
+    between().await;
+    cluster.goes_on(None);
+    (work.await, true)
+}
+
 /// The law of crashes, for the verb `name`: killed before its first call, before its second and so on, and done again, it comes to the same
 /// as if it had never been killed; and so does its undo. `input` makes what an act of its own is done to; `judge` looks at the world.
 pub(crate) async fn outlives_every_crash(

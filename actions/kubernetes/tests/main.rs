@@ -11,6 +11,7 @@
 mod access;
 mod act;
 mod api;
+mod between;
 mod busy;
 mod capture_pod;
 mod emit_event;
