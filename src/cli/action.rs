@@ -91,7 +91,8 @@ fn show(spec: &ActionSpec, term: &Term) {
     term.line("");
     let guarantee = word(&serde_json::to_value(spec.guarantee).unwrap_or_default());
     let list = |items: &[&str]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
-    let asks = spec.asks_by_default.then(|| ("asks", "a person first, also where the step has no `approve`".to_owned()));
+    let asks =
+        spec.asks_by_default.then(|| ("asks", "a person first, also where the step has no `approve`".to_owned()));
     let facts = [
         ("lane", lane(spec)),
         ("repeated", guarantee),

@@ -67,7 +67,9 @@ mod tests {
                 None
             }
             Err(error) => {
-                let kube::Error::Api(status) = *error.downcast::<kube::Error>().unwrap() else { panic!("another error") };
+                let kube::Error::Api(status) = *error.downcast::<kube::Error>().unwrap() else {
+                    panic!("another error")
+                };
                 Some((status.code, status.message, status.details.map(|details| details.retry_after_seconds)))
             }
         }
@@ -85,7 +87,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_asks_for_no_such_thing_passes_as_it_came() {
-        for (code, wait) in [(200, Some("7")), (429, None), (429, Some("Tue, 01 Dec 2026 05:22:36 GMT")), (500, Some("7"))] {
+        for (code, wait) in
+            [(200, Some("7")), (429, None), (429, Some("Tue, 01 Dec 2026 05:22:36 GMT")), (500, Some("7"))]
+        {
             assert_eq!(of(code, wait, "x").await, None, "{code} {wait:?}");
         }
     }

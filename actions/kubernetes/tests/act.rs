@@ -8,8 +8,8 @@ use quell_model::playbook::RunLimits;
 use quell_model::store::Vault;
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Look, Mode, Plan,
-    Progress, Stamp, Stop, StoreError, Truth, Want,
+    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Look, Mode,
+    Plan, Progress, Stamp, Stop, StoreError, Truth, Want,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

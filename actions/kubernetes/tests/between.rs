@@ -129,7 +129,8 @@ async fn a_number_that_is_written_while_it_is_given_back_is_theirs() {
         scale(1).await;
         let done = act.whole(&*verb, &input).await.unwrap();
         let go = act.admitted(&*verb, done.plan.clone());
-        let (undone, came) = interrupted(&place.cluster, calls, verb.undo(&go, &act.back()), async || scale(3).await).await;
+        let (undone, came) =
+            interrupted(&place.cluster, calls, verb.undo(&go, &act.back()), async || scale(3).await).await;
         undone.unwrap();
         let stands = all.get("web").await.unwrap().spec.unwrap().replicas;
         assert_eq!(stands, Some(if came { 3 } else { 1 }), "before call {calls}");

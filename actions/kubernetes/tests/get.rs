@@ -21,7 +21,9 @@ async fn an_object_is_read_without_who_wrote_it_and_without_kubectls_copy() {
     let notes = json!({ APPLIED: "{\"spec\":{}}", "team": "x" });
     let spec = json!({ "containers": [{ "name": "main", "image": "localhost/none:1" }] });
     let made: Pod = place
-        .make(json!({ "metadata": { "name": "web-1", "labels": { "app": "web" }, "annotations": notes }, "spec": spec }))
+        .make(
+            json!({ "metadata": { "name": "web-1", "labels": { "app": "web" }, "annotations": notes }, "spec": spec }),
+        )
         .await;
     assert!(made.metadata.managed_fields.is_some_and(|all| !all.is_empty()), "the server keeps who wrote what");
     let get = looks(&place.cluster, VERB);
@@ -107,7 +109,10 @@ async fn what_a_secret_holds_is_given_out_by_nothing() {
     let get = looks(&place.cluster, VERB);
     for kind in ["secret", "configmap", "Secret"] {
         let error = get.look(&of(&place, kind, "keys")).await.unwrap_err();
-        assert!(matches!(&error, ActionError::GiveUp { why, .. } if why.contains("the input cannot be read")), "{error:?}");
+        assert!(
+            matches!(&error, ActionError::GiveUp { why, .. } if why.contains("the input cannot be read")),
+            "{error:?}"
+        );
     }
     let reads = get.spec().permissions.iter().any(|one| one.contains("secrets") || one.contains("configmaps"));
     assert!(!reads, "{:?}", get.spec().permissions);

@@ -49,7 +49,8 @@ impl Place {
         // The API server hears of a role a moment after it is made.
         wait_until("the role is in force", async || {
             for needed in &given {
-                let review = serde_json::from_value(json!({ "spec": { "user": name, "resourceAttributes": needed.asked() } }));
+                let review =
+                    serde_json::from_value(json!({ "spec": { "user": name, "resourceAttributes": needed.asked() } }));
                 let answer = reviews.create(&PostParams::default(), &review.unwrap()).await.unwrap();
                 if !answer.status.unwrap().allowed {
                     return false;

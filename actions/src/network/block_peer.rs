@@ -145,7 +145,11 @@ impl BlockPeer {
     async fn home(&self, input: &Input) -> Result<Home, ActionError> {
         let hands = &self.0.0;
         let Some(scope) = input.scope.around() else {
-            let named = [("cgroup", input.cgroup.is_some()), ("container", input.container.is_some()), ("pod", input.pod.is_some())];
+            let named = [
+                ("cgroup", input.cgroup.is_some()),
+                ("container", input.container.is_some()),
+                ("pod", input.pod.is_some()),
+            ];
             return match named.into_iter().find(|(_, is_named)| *is_named) {
                 Some((what, _)) => Err(ActionError::give_up(format!("a `{what}` needs `scope: cgroup`"))),
                 None => Home::host(hands),
@@ -197,7 +201,8 @@ impl Action for BlockPeer {
         let is_moved = home.moves.is_some();
         let is_of_pod = home.targets.first().is_some_and(|target| target.facts.pod().is_some());
         let mut first = true;
-        home.targets.retain(|target| is_moved || std::mem::take(&mut first) || !is_of_pod && target.facts.pod().is_some());
+        home.targets
+            .retain(|target| is_moved || std::mem::take(&mut first) || !is_of_pod && target.facts.pod().is_some());
         for target in home.targets.iter_mut().take(usize::from(!is_moved)) {
             target.named = true;
             if let (Scope::Host, TargetFacts::Cgroup { needed, .. }) = (input.scope, &mut target.facts) {
@@ -225,7 +230,8 @@ impl Action for BlockPeer {
             );
         }
         if is_moved {
-            still_open.push("a listener that they have open goes on: what it accepts is not kept from the peer".to_owned());
+            still_open
+                .push("a listener that they have open goes on: what it accepts is not kept from the peer".to_owned());
         }
         let cidr = peers[0].to_string();
         let predicted = json!({ "cidr": cidr, "cgroup": home.path });

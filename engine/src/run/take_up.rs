@@ -81,7 +81,8 @@ impl<W: Send + 'static> Core<W> {
         let (began, action) = (live.run.meant_at(part).unwrap_or(live.run.began), intent.action);
         let again = match truth {
             Ok(Truth::Holds) => {
-                let proof = format!("the engine ended before it saw the end; the world was asked, and it is so{beside}");
+                let proof =
+                    format!("the engine ended before it saw the end; the world was asked, and it is so{beside}");
                 let output = self.gave_unseen(&action, &plan);
                 return self.end(id, part, Ending::acted(Outcome::Verified, output, &proof, began, verified));
             }

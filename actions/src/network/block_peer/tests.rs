@@ -57,7 +57,10 @@ fn what_makes_no_sense_or_lies_outside_is_refused() {
         (json!({ "cidr": "203.0.113.5", "pod": "x" }), "a `pod` needs `scope: cgroup`"),
         (json!({ "cidr": "203.0.113.5", "scope": "cgroup" }), "one of them"),
         (json!({ "cidr": "203.0.113.5", "scope": "cgroup", "container": "0123456789ab", "pod": "x" }), "one of them"),
-        (json!({ "cidr": "203.0.113.5", "scope": "cgroup", "container": "0123456789ab" }), "no v2 cgroup is called after"),
+        (
+            json!({ "cidr": "203.0.113.5", "scope": "cgroup", "container": "0123456789ab" }),
+            "no v2 cgroup is called after",
+        ),
         (json!({ "cidr": "203.0.113.5", "scope": "cgroup", "pod": "web" }), "no uid of a pod"),
         (json!({ "cidr": "203.0.113.5", "scope": "cgroup", "cgroup": "/not/there" }), "there is no cgroup"),
     ] {
@@ -166,7 +169,8 @@ fn whoever_has_no_cgroup_of_their_own_is_brought_into_one_and_back() {
     }
     let paper = Arc::<Paper>::default();
     let verb = BlockPeer::new(hands(&family, &paper));
-    let plan = finish(verb.plan(&json!({ "cidr": "203.0.113.5", "scope": "tree", "process": family.id(pid) }))).unwrap();
+    let plan =
+        finish(verb.plan(&json!({ "cidr": "203.0.113.5", "scope": "tree", "process": family.id(pid) }))).unwrap();
     let cgroup = plan.predicted["cgroup"].as_str().unwrap().to_owned();
     assert!(cgroup.starts_with(&format!("{}/quell-moved-{pid}-", path_of(&dir))), "{cgroup}");
     let [target] = &plan.targets[..] else { panic!("{:?}", plan.targets) };

@@ -7,7 +7,6 @@ use crate::world::CgroupKind;
 use quell_model::guard::Within;
 use quell_model::{Decision, IdempotencyKey, TargetFacts};
 use std::fs;
-use std::path::Path;
 
 fn verb(family: &Family, paper: &Arc<Paper>) -> Isolate {
     Isolate::new(hands(family, paper))
