@@ -129,6 +129,7 @@ const SPEC: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::AtMostOnce,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |_| Json::Null,

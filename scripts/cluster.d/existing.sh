@@ -7,7 +7,7 @@
 existing() {
     [ -n "${KUBECONFIG:-}" ] || return 1
     existing_kubectl=$(program kubectl)
-    [ -n "$existing_kubectl" ] || existing_kubectl=$(command -v kubectl) || {
+    [ -n "$existing_kubectl" ] || existing_kubectl=$(type -P kubectl) || { # not the function of that name
         say "there is a KUBECONFIG and no \`kubectl\` to ask it with: one of our own is started"
         return 1
     }

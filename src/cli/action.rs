@@ -81,7 +81,7 @@ fn word(value: &Value) -> String {
 fn document(spec: &ActionSpec) -> Value {
     json!({
         "id": spec.name, "summary": spec.summary, "lane": spec.lane, "guarantee": spec.guarantee,
-        "undoable": spec.undoable, "targets": spec.targets, "permissions": spec.permissions,
+        "undoable": spec.undoable, "asks_by_default": spec.asks_by_default, "targets": spec.targets, "permissions": spec.permissions,
         "input": (spec.input)(), "output": (spec.output)(),
     })
 }
@@ -91,13 +91,16 @@ fn show(spec: &ActionSpec, term: &Term) {
     term.line("");
     let guarantee = word(&serde_json::to_value(spec.guarantee).unwrap_or_default());
     let list = |items: &[&str]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
-    for (name, text) in [
+    let asks =
+        spec.asks_by_default.then(|| ("asks", "a person first, also where the step has no `approve`".to_owned()));
+    let facts = [
         ("lane", lane(spec)),
         ("repeated", guarantee),
         ("undo", if spec.undoable { "yes".to_owned() } else { "no".to_owned() }),
         ("targets", list(spec.targets)),
         ("needs", list(spec.permissions)),
-    ] {
+    ];
+    for (name, text) in facts.into_iter().chain(asks) {
         term.line(format!("  {}  {text}", term.ink(Ink::Dim, &format!("{name:<9}"))));
     }
     for (heading, schema) in [("with", (spec.input)()), ("gives", (spec.output)())] {

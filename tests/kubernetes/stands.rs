@@ -5,6 +5,7 @@
 
 use crate::cluster::{Cluster, cgroups, script, until};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -126,13 +127,17 @@ fn nothing_stays_of_a_cluster_whose_keeper_and_starter_were_killed() {
     assert_eq!(traces(&id, &dir), Vec::<String>::new());
 }
 
+/// A script in the place of a program, unless it is there.
+fn stand_in(at: &Path, script: &str) {
+    if !at.exists() {
+        fs::write(at, format!("#!/bin/bash\n# Stands in for another.\n{script}")).unwrap();
+        fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
 /// `scripts/cluster build` into an empty cache, with this in the place of Go.
 fn build_with(home: &Path, go: &str) -> Command {
-    let program = home.join("go");
-    if !program.exists() {
-        fs::write(&program, format!("#!/bin/bash\n# Stands in for Go.\n{go}")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    stand_in(&home.join("go"), go);
     let path = format!("{}:{}", home.display(), std::env::var("PATH").unwrap());
     let mut build = Command::new(script());
     build.args(["build", "--api-only"]).env("PATH", path).env("QUELL_CACHE", home).env_remove("KUBEBUILDER_ASSETS");
@@ -176,6 +181,105 @@ fn of_two_who_build_at_once_one_builds() {
     }
     // What the killed one had begun was begun again, and nothing twice beside that.
     assert_eq!(built().lines().count(), names.len() + 1, "{}", built());
+}
+
+#[test]
+fn what_kubebuilder_assets_has_is_taken_before_anything_is_built() {
+    let home = tempfile::tempdir().unwrap();
+    let assets = home.path().join("assets");
+    fs::create_dir(&assets).unwrap();
+    for name in ["kube-apiserver", "kube-controller-manager", "kubectl"] {
+        stand_in(&assets.join(name), "");
+    }
+    let go = "[ \"$1\" = build ] || exit 0\nwhile [ \"$1\" != -o ]; do shift; done\n\
+        echo \"$2\" >>\"$QUELL_CACHE/built\"\necho whole >\"$2\"; chmod 755 \"$2\"\n";
+    let built = || fs::read_to_string(home.path().join("built")).unwrap_or_default();
+    let build = || build_with(home.path(), go).env("KUBEBUILDER_ASSETS", &assets).output().unwrap();
+    let out = build();
+    assert!(out.status.success() && built().is_empty(), "{}: {out:?}", built());
+    // Of what it lacks that alone is built.
+    fs::remove_file(assets.join("kubectl")).unwrap();
+    let out = build();
+    assert!(out.status.success(), "{out:?}");
+    assert!(built().lines().count() == 1 && built().contains("kubectl"), "{}", built());
+}
+
+/// `scripts/cluster up` where KUBECONFIG names somebody's cluster, which this kubectl asks.
+fn up_beside(home: &Path, has_namespace: bool) -> Command {
+    let asks = "echo \"$KUBECONFIG: $*\" >>\"$QUELL_CACHE/asked\"\ncase \"$*\" in\n\
+        'get namespace quell-tests') [ -e \"$QUELL_CACHE/for-tests\" ] ;;\n\
+        'config view --raw --flatten --minify') echo 'kubeconfig: theirs' ;;\n\
+        'get nodes -o name') echo node/theirs; echo node/other ;;\n\
+        'config view --minify -o jsonpath='*) echo https://theirs:6443 ;;\n\
+        *) exit 9 ;;\nesac\n";
+    stand_in(&home.join("kubectl"), asks);
+    if has_namespace {
+        fs::write(home.join("for-tests"), "").unwrap();
+    }
+    stand_in(&home.join("go"), "echo 'nothing is built here' >&2\nexit 1\n");
+    let path = format!("{}:{}", home.display(), std::env::var("PATH").unwrap());
+    let mut up = Command::new(script());
+    up.arg("up").arg(home.join("cluster")).args(["--api-only", "--until-eof"]);
+    up.env("PATH", path).env("QUELL_CACHE", home).env("KUBECONFIG", "theirs").env_remove("KUBEBUILDER_ASSETS");
+    up.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    up
+}
+
+#[test]
+fn a_cluster_of_kubeconfig_that_says_it_is_for_tests_is_taken_and_nothing_is_started() {
+    let home = tempfile::tempdir().unwrap();
+    let mut up = up_beside(home.path(), true).spawn().unwrap();
+    let dir = home.path().join("cluster");
+    let mut line = String::new();
+    BufReader::new(up.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), dir.join("admin.kubeconfig").to_str().unwrap());
+    assert_eq!(fs::read_to_string(dir.join("admin.kubeconfig")).unwrap(), "kubeconfig: theirs\n");
+    let env = fs::read_to_string(dir.join("env")).unwrap();
+    for fact in ["EXISTING=1", "NODE=theirs", "API=https://theirs:6443"] {
+        assert!(env.lines().any(|line| line == fact), "{fact}: {env}");
+    }
+    assert!(!env.contains("PID_") && !env.contains("CGROUP="), "{env}");
+    drop(up.stdin.take());
+    let out = up.wait_with_output().unwrap();
+    assert!(out.status.success() && !dir.exists(), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("nothing is started"), "{out:?}");
+}
+
+#[test]
+fn a_cluster_of_kubeconfig_that_people_live_by_is_asked_one_thing_and_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let out = up_beside(home.path(), false).output().unwrap();
+    // One of our own would be started; there is nothing to start it with here.
+    assert_eq!(out.status.code(), Some(4), "{out:?}");
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.contains("has no namespace `quell-tests`") && said.contains("it is left alone"), "{said}");
+    assert_eq!(fs::read_to_string(home.path().join("asked")).unwrap(), "theirs: get namespace quell-tests\n");
+}
+
+/// A test of this file that passes where there is no cluster says so where somebody reads it, and is a failure where there has to be one.
+#[test]
+fn what_is_not_tested_is_said_aloud_and_is_a_failure_in_ci() {
+    let home = tempfile::tempdir().unwrap();
+    stand_in(&home.path().join("go"), "echo 'nothing is built here' >&2\nexit 1\n");
+    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+    let run = |required: Option<&str>| {
+        let mut run = Command::new(std::env::current_exe().unwrap());
+        run.args(["kubernetes::stands::an_api_server_alone_answers_and_nothing_of_it_stays", "--exact"]);
+        run.env("PATH", &path).env("QUELL_CACHE", home.path());
+        for name in ["CI", "QUELL_REQUIRE_CLUSTER", "KUBEBUILDER_ASSETS", "KUBECONFIG"] {
+            run.env_remove(name);
+        }
+        let out = run.envs(required.map(|name| (name, "true"))).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (out.status.success(), said, String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    let (passes, said, told) = run(None);
+    assert!(passes && told.contains("1 passed"), "{told}{said}");
+    assert!(said.contains("NOT TESTED: an API server without a node: `scripts/cluster up` ended with"), "{said}");
+    for required in ["CI", "QUELL_REQUIRE_CLUSTER"] {
+        let (passes, said, told) = run(Some(required));
+        assert!(!passes && told.contains(&format!("{required} is set, and")), "{told}{said}");
+    }
 }
 
 #[test]

@@ -557,13 +557,15 @@ mod tests {
     #[test]
     fn each_answer_has_its_verdict() {
         let of = |code: u16, does: Does| {
-            let status = Status { code, message: "m".into(), ..Status::failure("m", "r") };
-            let answer: Result<Result<(), kube::Error>, _> = Ok(Err(kube::Error::Api(Box::new(status))));
+            let status = serde_json::json!({ "code": code, "message": "m", "details": { "retryAfterSeconds": 7 } });
+            let answer: Result<Result<(), _>, _> = Ok(Err(kube::Error::Api(serde_json::from_value(status).unwrap())));
             answered(answer, "patch pods", does).map_err(ActionError::from).unwrap_err()
         };
+        let seven = Some(Duration::from_secs(7));
         assert!(matches!(of(403, Does::Writes), ActionError::GiveUp { hint: Some(_), .. }));
         assert!(matches!(of(409, Does::Writes), ActionError::Retry { .. }));
-        assert!(matches!(of(429, Does::Writes), ActionError::Retry { .. }));
+        assert!(matches!(of(429, Does::Writes), ActionError::Retry { after, .. } if after == seven));
+        assert!(matches!(of(503, Does::Reads), ActionError::Retry { after, .. } if after == seven));
         assert!(matches!(of(422, Does::Writes), ActionError::GiveUp { .. }));
         assert!(matches!(of(500, Does::Writes), ActionError::Unknown { .. }));
         assert!(matches!(of(500, Does::Reads), ActionError::Retry { .. }));

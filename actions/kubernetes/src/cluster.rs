@@ -4,8 +4,10 @@
 //! what it was made of holds and the server knows quell by it; a cluster that is not to be found is an error with a hint, and is looked for
 //! again by who asks next; nobody waits for long while it is made, whatever a kubeconfig's plugin does.
 
+use crate::busy::heard;
 use crate::call::{CallError, Calls};
 use crate::pods::Known;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use quell_actions::network::PodCut;
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
+use tower::util::AndThenLayer;
 
 /// For a connection: an API server is near.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -149,6 +152,12 @@ impl Cluster {
     #[cfg(debug_assertions)]
     pub async fn died(&self) {
         self.fault.died().await;
+    }
+
+    /// For tests: whoever waits there goes on; after so many further calls it waits again.
+    #[cfg(debug_assertions)]
+    pub fn goes_on(&self, calls: Option<u32>) {
+        self.fault.goes_on(calls);
     }
 
     /// What it is called.
@@ -296,7 +305,8 @@ async fn make(told: &Result<(), String>, settings: Option<&Settings>) -> Result<
     config.connect_timeout = Some(CONNECT);
     // Every call has a bound of its own, and says itself what may be tried again.
     config.default_retry = false;
-    Client::try_from(config).map_err(|error| match error {
+    let built = ClientBuilder::try_from(config).map(|builder| builder.with_layer(&AndThenLayer::new(heard)).build());
+    built.map_err(|error| match error {
         kube::Error::Auth(_) => CallError::NoCluster(crate::call::NO_LOGIN.to_owned()),
         error => CallError::NoCluster(format!("no client can be made of its configuration: {error}")),
     })

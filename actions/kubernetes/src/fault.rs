@@ -1,7 +1,8 @@
-//! Where a test lets a verb die: before the call to the API server that it names. Debug builds only; a release has no such place.
+//! Where a test lets a verb die, or wait while others write: before the call to the API server that it names. Debug builds only; a release has
+//! no such place.
 //!
 //! Owns the count of calls. Keeps true: from that call on nothing is sent and nothing is answered, so that whoever waits for the verb drops
-//! it there, and nothing that it would have done runs: as after a SIGKILL.
+//! it there, and nothing that it would have done runs: as after a SIGKILL. Or lets it go on from there.
 
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -12,6 +13,8 @@ pub(crate) struct Fault {
     /// So many calls go through yet; none: all.
     left: Mutex<Option<u32>>,
     died: watch::Sender<bool>,
+    /// So often whoever waits was let go on.
+    resumed: watch::Sender<u32>,
 }
 
 impl Fault {
@@ -20,7 +23,13 @@ impl Fault {
         self.died.send_replace(false);
     }
 
-    /// A call is about to be made: never goes on, if this is the place.
+    /// Whoever waits at the place goes on, and the next place is after so many further calls.
+    pub(crate) fn goes_on(&self, calls: Option<u32>) {
+        self.dies_after(calls);
+        self.resumed.send_modify(|times| *times += 1);
+    }
+
+    /// A call is about to be made: goes on only when it is let, if this is the place.
     pub(crate) async fn point(&self) {
         {
             let mut left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -33,8 +42,10 @@ impl Fault {
                 }
             }
         }
+        let mut resumed = self.resumed.subscribe();
         self.died.send_replace(true);
-        std::future::pending::<()>().await;
+        // Its sender lives as long as this does.
+        drop(resumed.changed().await);
     }
 
     pub(crate) async fn died(&self) {

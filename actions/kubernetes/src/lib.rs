@@ -20,6 +20,8 @@
 mod access;
 mod account;
 #[cfg(feature = "client")]
+mod busy;
+#[cfg(feature = "client")]
 mod call;
 #[cfg(feature = "client")]
 mod cluster;

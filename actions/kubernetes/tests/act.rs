@@ -8,8 +8,8 @@ use quell_model::playbook::RunLimits;
 use quell_model::store::Vault;
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Mode, Plan,
-    Progress, Stamp, Stop, StoreError, Truth, Want,
+    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, Hash, IdempotencyKey, Json, Look, Mode,
+    Plan, Progress, Stamp, Stop, StoreError, Truth, Want,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -84,6 +84,16 @@ pub(crate) fn verb(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Action> {
         _ => None,
     });
     found.last().unwrap_or_else(|| panic!("no verb acts as {name}"))
+}
+
+/// The verb of this name that only reads.
+pub(crate) fn looks(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Look> {
+    let all = quell_kubernetes::crew(cluster).into_iter();
+    let found = all.filter_map(|verb| match verb {
+        Verb::Looks(verb) if verb.spec().name == name => Some(verb),
+        _ => None,
+    });
+    found.last().unwrap_or_else(|| panic!("no verb reads as {name}"))
 }
 
 /// One act from input to proof and back. Its key is that of a step of its own.
@@ -195,6 +205,28 @@ pub(crate) async fn dying<T>(cluster: &Cluster, calls: u32, work: impl Future<Ou
     };
     cluster.dies_after(None);
     ended
+}
+
+/// Does `work`, and `between` before its call to the API server after so many; false: it did not come so far.
+pub(crate) async fn interrupted<T>(
+    cluster: &Cluster,
+    calls: u32,
+    work: impl Future<Output = T>,
+    between: impl AsyncFnOnce(),
+) -> (T, bool) {
+    cluster.dies_after(Some(calls));
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        ended = &mut work => {
+            cluster.dies_after(None);
+            return (ended, false);
+        }
+        () = cluster.died() => {}
+    }
+    between().await;
+    cluster.goes_on(None);
+    (work.await, true)
 }
 
 /// The law of crashes, for the verb `name`: killed before its first call, before its second and so on, and done again, it comes to the same

@@ -5,6 +5,7 @@
 #[path = "../../../tests/cluster/mod.rs"]
 mod cluster;
 
+pub(crate) use cluster::not_tested;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config, Resource};

@@ -11,10 +11,15 @@
 mod access;
 mod act;
 mod api;
+mod between;
+mod busy;
 mod capture_pod;
 mod emit_event;
 mod ends;
+mod forbidden;
 mod forged;
+mod get;
+mod in_cluster;
 mod isolate_pod;
 mod kubelet;
 mod label_pod;

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// A node of this test's own, called as its namespace.
-async fn node(place: &Place) -> Api<Node> {
+pub(crate) async fn node(place: &Place) -> Api<Node> {
     let all: Api<Node> = Api::all(place.client.clone());
     let object = json!({ "metadata": { "name": place.namespace, "labels": { "quell.test/node": place.namespace } } });
     all.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
@@ -31,15 +31,15 @@ async fn node(place: &Place) -> Api<Node> {
     all
 }
 
-async fn taints(all: &Api<Node>, name: &str) -> Vec<Taint> {
+pub(crate) async fn taints(all: &Api<Node>, name: &str) -> Vec<Taint> {
     all.get(name).await.unwrap().spec.and_then(|spec| spec.taints).unwrap_or_default()
 }
 
-async fn is_closed(all: &Api<Node>, name: &str) -> bool {
+pub(crate) async fn is_closed(all: &Api<Node>, name: &str) -> bool {
     all.get(name).await.unwrap().spec.and_then(|spec| spec.unschedulable) == Some(true)
 }
 
-async fn gone(all: &Api<Node>, name: &str) {
+pub(crate) async fn gone(all: &Api<Node>, name: &str) {
     drop(all.delete(name, &DeleteParams::default()).await);
 }
 

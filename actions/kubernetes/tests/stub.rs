@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 pub(crate) enum Reply {
     /// A status and a body.
     Json(u16, Json),
+    /// 429 with so many seconds in its header, and a text, as priority and fairness answer.
+    Busy(u32, &'static str),
     /// A watch that tells these, and then stays.
     Watch(Vec<Json>),
     /// A watch that tells these, and ends.
@@ -88,6 +90,13 @@ async fn serve(mut stream: TcpStream, answers: Arc<Answers>, asked: Arc<Mutex<Ve
                     body.len()
                 );
                 (stream.write_all(format!("{head}{body}").as_bytes()).await, None)
+            }
+            Reply::Busy(seconds, text) => {
+                let head = format!(
+                    "HTTP/1.1 429 X\r\ncontent-type: text/plain\r\nretry-after: {seconds}\r\ncontent-length: {}\r\n\r\n",
+                    text.len()
+                );
+                (stream.write_all(format!("{head}{text}").as_bytes()).await, None)
             }
             Reply::Watch(events) => (tell(&mut stream, &events).await, Some(false)),
             Reply::WatchEnds(events) => (tell(&mut stream, &events).await, Some(true)),

@@ -1,6 +1,7 @@
-//! `network.block_peer`: keeps this host, or a cgroup of it, from a network: nothing is sent to it, nothing of it arrives.
+//! `network.block_peer`: keeps this host, or a process, a cgroup, a container or a pod of it, from a network: nothing is sent to it, nothing of
+//! it arrives.
 //!
-//! The kernel does it ([`quell_model::Cut`]) on the v2 hierarchy's root, or on a cgroup. Keeps true: what is open to the peer when it
+//! The kernel does it ([`quell_model::Cut`]) on the v2 hierarchy's root, or on the cgroup that [`network.isolate`](super::isolate) would cut off. Keeps true: what is open to the peer when it
 //! begins is ended; every other peer goes on; an effect's order is its own, and is taken back alone; the guard is told of a peer that a whole
 //! host cannot do without.
 
@@ -9,10 +10,10 @@ use super::floor;
 use super::home::Home;
 use super::order::Order;
 use super::peers::{Ports, nets, ranges};
+use super::whom::{Pod, Whom};
 use crate::process::Hands;
-use crate::process::cgroup::Paths;
 use crate::process::hands::input;
-use crate::process::identity::cannot;
+use crate::process::scope::Scope as ProcessScope;
 use crate::span::Span;
 use quell_model::{
     Action, ActionContext, ActionError, ActionSpec, Admitted, CutRule, Guarantee, Json, Lane, Net, Plan, ProcessId,
@@ -27,13 +28,14 @@ use std::time::Duration;
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
     name: "network.block_peer",
-    summary: "keeps this host, or a cgroup of it, from a network, for a time",
+    summary: "keeps this host, or a process, cgroup, container or pod of it, from a network, for a time",
     input: || schemars::schema_for!(Input),
     output: || schemars::schema_for!(Output),
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
-    targets: &["cidr", "cgroup"],
+    asks_by_default: false,
+    targets: &["cidr", "process", "cgroup", "container", "pod"],
     permissions: &["CAP_BPF", "CAP_DAC_OVERRIDE", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cidr": input.get("cidr").cloned().unwrap_or_default() }),
 };
@@ -58,8 +60,25 @@ pub enum Scope {
     /// All of this host.
     #[default]
     Host,
-    /// A cgroup and all below it.
+    /// The `cgroup`, `container` or `pod` that is named, with all below it; of a `process` its cgroup. Where it shares that with others (the
+    /// root's, a login's session): like `tree`.
     Cgroup,
+    /// The container of `process`.
+    Container,
+    /// `process` and all that it started, brought into a cgroup of their own.
+    Tree,
+}
+
+impl Scope {
+    /// Around what is named; none: all of this host.
+    fn around(self) -> Option<ProcessScope> {
+        match self {
+            Self::Host => None,
+            Self::Cgroup => Some(ProcessScope::Cgroup),
+            Self::Container => Some(ProcessScope::Container),
+            Self::Tree => Some(ProcessScope::Tree),
+        }
+    }
 }
 
 /// Which peer.
@@ -78,12 +97,18 @@ pub struct Input {
     /// How far it reaches.
     #[serde(default)]
     pub scope: Scope,
-    /// The cgroup's path below the v2 hierarchy's root, for scope `cgroup`; without it: that of `process`.
+    /// A cgroup's path below the v2 hierarchy's root, with all below it.
     #[serde(default)]
     pub cgroup: Option<String>,
-    /// Whose cgroup.
+    /// A process, with what `scope` says of it. Beside a `cgroup` it says nothing.
     #[serde(default)]
     pub process: Option<ProcessId>,
+    /// A container's id, whole or from its beginning: 12 to 64 hexadecimal digits.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// A pod of this node, with all of its containers: its uid, or `event.pod`.
+    #[serde(default)]
+    pub pod: Option<Pod>,
     /// How long: then it ends by itself, and nobody is asked. Without it, as long as its lease stands.
     #[serde(default, rename = "for")]
     pub(crate) lasting: Option<Span>,
@@ -96,6 +121,8 @@ pub struct Output {
     pub cidr: String,
     /// The cgroup's path below the v2 hierarchy's root; `/`: all of this host.
     pub cgroup: String,
+    /// Processes that were brought into it for this.
+    pub moved: u32,
     /// Sockets that were ended: `tcp 10.0.0.1:40000 → 203.0.113.5:443`.
     pub destroyed: Vec<String>,
     /// Those that could not be, each with why.
@@ -117,25 +144,25 @@ impl BlockPeer {
 
     async fn home(&self, input: &Input) -> Result<Home, ActionError> {
         let hands = &self.0.0;
-        match (input.scope, &input.cgroup, &input.process) {
-            (Scope::Host, None, _) => Home::host(hands),
-            (Scope::Host, Some(_), _) => Err(ActionError::give_up("a `cgroup` needs `scope: cgroup`")),
-            (Scope::Cgroup, Some(path), _) => Home::at(hands, path).await,
-            (Scope::Cgroup, None, Some(id)) => {
-                let stat = hands.look(id)?.filter(|stat| !stat.is_dead());
-                let stat = stat.ok_or_else(|| ActionError::give_up(format!("process {} has ended", id.pid)))?;
-                let paths =
-                    Paths::read(&hands.world, stat.pid).map_err(|error| cannot("read", &stat.label(), &error))?;
-                let paths = paths.unwrap_or_default();
-                Home::at(hands, paths.v2().unwrap_or_default()).await.map_err(|error| ActionError::GiveUp {
-                    why: format!("{} has no v2 cgroup of its own: {error}", stat.label()),
-                    hint: Some("`scope: host`, or cut it off with network.isolate".to_owned()),
-                })
-            }
-            (Scope::Cgroup, None, None) => {
-                Err(ActionError::give_up("`scope: cgroup` needs a `cgroup`, or a `process` that lives"))
-            }
-        }
+        let Some(scope) = input.scope.around() else {
+            let named = [
+                ("cgroup", input.cgroup.is_some()),
+                ("container", input.container.is_some()),
+                ("pod", input.pod.is_some()),
+            ];
+            return match named.into_iter().find(|(_, is_named)| *is_named) {
+                Some((what, _)) => Err(ActionError::give_up(format!("a `{what}` needs `scope: cgroup`"))),
+                None => Home::host(hands),
+            };
+        };
+        let whom = Whom {
+            process: input.process.as_ref().filter(|_| input.cgroup.is_none()),
+            scope,
+            cgroup: input.cgroup.as_deref(),
+            container: input.container.as_deref(),
+            pod: input.pod.as_ref(),
+        };
+        whom.home(hands).await
     }
 }
 
@@ -170,11 +197,14 @@ impl Action for BlockPeer {
         let peers = nets("cidr", std::slice::from_ref(&peer(&input.cidr)?.to_string()))?;
         let ports = ranges(&input.ports)?;
         let mut home = self.home(&input).await?;
-        // Whoever is in the cgroup goes on, but for this one peer. Of a cgroup above pods these are the guard's to judge.
+        // Whoever is in the cgroup goes on, but for this one peer. Of a cgroup above pods these are the guard's to judge, and whoever is moved.
+        let is_moved = home.moves.is_some();
         let is_of_pod = home.targets.first().is_some_and(|target| target.facts.pod().is_some());
         let mut first = true;
-        home.targets.retain(|target| std::mem::take(&mut first) || !is_of_pod && target.facts.pod().is_some());
-        for target in home.targets.iter_mut().take(1) {
+        home.targets
+            .retain(|target| is_moved || std::mem::take(&mut first) || !is_of_pod && target.facts.pod().is_some());
+        for target in home.targets.iter_mut().take(usize::from(!is_moved)) {
+            target.named = true;
             if let (Scope::Host, TargetFacts::Cgroup { needed, .. }) = (input.scope, &mut target.facts) {
                 *needed = floor::needed(&self.0.0, &peers[0]);
             }
@@ -192,12 +222,16 @@ impl Action for BlockPeer {
             Direction::In => still_open.push("what is sent to the peer leaves: UDP needs no answer".to_owned()),
             Direction::Both => {}
         }
-        if input.scope == Scope::Cgroup {
+        if input.scope != Scope::Host {
             still_open
                 .push("a process that is moved out of the cgroup opens sockets that are not kept from it".to_owned());
             still_open.push(
                 "a socket that was opened elsewhere, and is connected to the peer from now on, is not seen".to_owned(),
             );
+        }
+        if is_moved {
+            still_open
+                .push("a listener that they have open goes on: what it accepts is not kept from the peer".to_owned());
         }
         let cidr = peers[0].to_string();
         let predicted = json!({ "cidr": cidr, "cgroup": home.path });
@@ -214,6 +248,7 @@ impl Action for BlockPeer {
         let output = Output {
             cidr: cidr.unwrap_or_default(),
             cgroup: done.order.cgroup,
+            moved: done.moved,
             destroyed: done.destroyed,
             left: done.left,
             until: done.until,
@@ -248,9 +283,12 @@ impl Action for BlockPeer {
 
     async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
-        let by_path = input.cgroup.is_some() || input.scope == Scope::Host;
+        let by_path = input.cgroup.is_some() || input.pod.is_some() || input.scope == Scope::Host;
         let mut plan = self.0.again(SPEC.name, former, input.lasting, by_path).await?;
-        plan.targets.clone_from(&former.targets);
+        // Who was moved is whoever is there by now.
+        if Order::of(former)?.moves.is_none() {
+            plan.targets.clone_from(&former.targets);
+        }
         Ok(plan)
     }
 }

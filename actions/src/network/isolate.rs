@@ -8,6 +8,7 @@ use super::cutting::{Cutting, Done, What};
 use super::home::Home;
 use super::order::Order;
 use super::peers::nets;
+use super::whom::Whom;
 use crate::process::Hands;
 use crate::process::hands::input;
 use crate::process::scope::Scope as ProcessScope;
@@ -23,6 +24,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::whom::Pod;
+
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
     name: "network.isolate",
@@ -32,6 +35,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["process", "cgroup", "container", "pod"],
     permissions: &["CAP_BPF", "CAP_DAC_OVERRIDE", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cgroup": input.get("cgroup").cloned().unwrap_or_default() }),
@@ -56,27 +60,6 @@ impl From<Scope> for ProcessScope {
             Scope::Cgroup => Self::Cgroup,
             Scope::Container => Self::Container,
             Scope::Tree => Self::Tree,
-        }
-    }
-}
-
-/// A pod, as an event or a person names it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Pod {
-    /// Its uid.
-    Uid(String),
-    /// An object with its `uid`, as `event.pod` is; what else it has is passed over.
-    Of {
-        /// Its uid.
-        uid: String,
-    },
-}
-
-impl Pod {
-    fn uid(&self) -> &str {
-        match self {
-            Self::Uid(uid) | Self::Of { uid } => uid,
         }
     }
 }
@@ -141,17 +124,14 @@ impl Isolate {
     }
 
     async fn home(&self, input: &Input) -> Result<Home, ActionError> {
-        let hands = &self.0.0;
-        match (&input.process, &input.cgroup, &input.container, &input.pod) {
-            (Some(id), None, None, None) => Home::around(hands, id, input.scope.into()).await,
-            (None, Some(path), None, None) => Home::at(hands, path).await,
-            (None, None, Some(id), None) => Home::container(hands, id).await,
-            (None, None, None, Some(pod)) => Home::pod(hands, pod.uid()).await?.ok_or_else(|| ActionError::GiveUp {
-                why: format!("no v2 cgroup is called after the pod `{}`", pod.uid()),
-                hint: Some("it is not on this node, or has ended: `event.pod.uid` is its uid".to_owned()),
-            }),
-            _ => Err(ActionError::give_up("name a `process`, a `cgroup`, a `container` or a `pod`, one of them")),
-        }
+        let whom = Whom {
+            process: input.process.as_ref(),
+            scope: input.scope.into(),
+            cgroup: input.cgroup.as_deref(),
+            container: input.container.as_deref(),
+            pod: input.pod.as_ref(),
+        };
+        whom.home(&self.0.0).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verbs on the network: isolate, block_peer; a file each, in the order input, output, plan, run, verify, undo, tests.
 //!
-//! Beside them the nouns they share: `home` is the cgroup that an input means, `moved` brings processes into one of their own, `back`
+//! Beside them the nouns they share: `whom` is what an input names, `home` the cgroup that it means, `moved` brings processes into one of their own, `back`
 //! out of it again, to where `origins` says that they were; `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it, `pod_cut` is a part of
 //! the plans of other crates' verbs, `floor` is whom no whole host is kept from.
 
@@ -17,6 +17,7 @@ mod peers;
 mod pod_cut;
 #[cfg(test)]
 mod testing;
+mod whom;
 
 pub use back::{Back, Holds, While, bring_back};
 pub use pod_cut::{PERMISSIONS as POD_CUT_PERMISSIONS, PartPlan, PodCut};

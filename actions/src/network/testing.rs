@@ -103,6 +103,17 @@ pub(super) fn path_of(dir: &Path) -> String {
     format!("/{}", dir.file_name().unwrap().to_str().unwrap())
 }
 
+/// Puts a process into a cgroup.
+pub(super) fn put(pid: u32, dir: &Path) {
+    fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
+}
+
+/// In which v2 cgroup a process is.
+pub(super) fn v2(pid: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
+}
+
 pub(super) fn finish<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

@@ -42,6 +42,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["path", "inode"],
     permissions: &["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH"],
     predict: |input| json!({ "path": input.get("path").cloned().unwrap_or_default() }),

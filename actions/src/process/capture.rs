@@ -39,6 +39,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Capture,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"],
     predict: |_| to_json(&Output::default()),

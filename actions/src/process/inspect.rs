@@ -26,6 +26,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Read,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &["CAP_SYS_PTRACE"],
     predict: |_| json!({ "parents": [], "fds": [], "sockets": [], "namespaces": {} }),

@@ -47,6 +47,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &["CAP_KILL", "CAP_SYS_PTRACE"],
     predict: |_| json!({ "killed": [], "gone": [], "respawned": 0 }),

@@ -25,6 +25,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::AtLeastOnceWithKey,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |_| json!({ "message_id": "", "said": "" }),

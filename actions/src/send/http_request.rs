@@ -33,6 +33,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::AtMostOnce,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |input| predicted(input["expect"][0].as_u64().unwrap_or(200)),

@@ -22,6 +22,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::AtMostOnce,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |input| to_json(&predicted(input["channel"].as_str())),

@@ -21,6 +21,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |input| json!({ "channel": text(input, "channel"), "ts": text(input, "ts") }),

@@ -30,6 +30,7 @@ const ACT: ActionSpec = ActionSpec {
     lane: Lane::Capture,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["thing"],
     permissions: &[],
     predict: |_| Json::Null,

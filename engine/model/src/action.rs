@@ -72,6 +72,8 @@ pub struct ActionSpec {
     pub guarantee: Guarantee,
     /// Whether `undo` exists.
     pub undoable: bool,
+    /// Whether a person is asked first where a step with it has no `approve`, also in `enforce`: for what may break more than it mends.
+    pub asks_by_default: bool,
     /// The input keys that name targets.
     pub targets: &'static [&'static str],
     /// The least it needs: `CAP_KILL`, `iam:UpdateAccessKey` …
@@ -469,6 +471,10 @@ pub trait Action: Send + Sync {
     /// tells what was seen from what was not.
     fn unseen(&self, plan: &Plan) -> Json {
         plan.predicted.clone()
+    }
+    /// What it does beside, of which [`Action::verify`] can see nothing, for people: said where the rest is proved.
+    fn unproved(&self, _: &Plan) -> Option<String> {
+        None
     }
     /// Asks the world, before [`Action::undo`] and after it, whether anything of this very effect stands, or waits to. What stands for
     /// another's sake is none of it.

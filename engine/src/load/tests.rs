@@ -97,6 +97,7 @@ const fn spec(
         lane,
         guarantee: Guarantee::ExactlyOnceInEffect,
         undoable: false,
+        asks_by_default: false,
         targets: &["process"],
         permissions: &[],
         predict: |_| Json::Null,

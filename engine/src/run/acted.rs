@@ -11,7 +11,8 @@ use quell_model::{ActionError, Json, Outcome, RunId, Truth};
 
 impl<W: Send + 'static> Core<W> {
     pub(super) fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {
-        let Acted { mut run, truth, started, verified } = acted;
+        let Acted { mut run, truth, beside, started, verified } = acted;
+        let beside = beside.map(|beside| format!("; {beside}")).unwrap_or_default();
         // It was done, and how it went is known: only what it gave is not kept.
         let cut = run.as_mut().and_then(|run| run.as_mut().ok()).and_then(|output| {
             let why = self.definitions.apart.objection(output)?;
@@ -21,9 +22,9 @@ impl<W: Send + 'static> Core<W> {
         let cut = cut.unwrap_or_default();
         let ended = |outcome, output, proof: &str| Ending::acted(outcome, output, proof, started, verified);
         let ending = match (run, truth) {
-            (None, truth) => return self.taken_up(id, part, truth, verified),
+            (None, truth) => return self.taken_up(id, part, (truth, &beside), verified),
             (Some(Ok(output)), Ok(Truth::Holds)) => {
-                ended(Outcome::Verified, output, &format!("the world was asked afterwards, and it is so{cut}"))
+                ended(Outcome::Verified, output, &format!("the world was asked afterwards, and it is so{beside}{cut}"))
             }
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => {
                 ended(Outcome::Done, output, &format!("the world could not be asked{cut}"))
@@ -37,7 +38,8 @@ impl<W: Send + 'static> Core<W> {
             (Some(_), Ok(Truth::HoldsNot(why))) => return self.attempt_failed(id, part, &ActionError::retry(why)),
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
                 let output = self.unseen(id, part);
-                ended(Outcome::Verified, output, "its end was not seen, but the world was asked, and it is so")
+                let proof = format!("its end was not seen, but the world was asked, and it is so{beside}");
+                ended(Outcome::Verified, output, &proof)
             }
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Unproved(why))) => {
                 let output = self.unseen(id, part);
@@ -65,7 +67,8 @@ impl<W: Send + 'static> Core<W> {
         }
         if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
             let unknown = ActionError::Unknown { why };
-            let acted = Acted { run: Some(Err(unknown.clone())), truth: Err(unknown), started: now, verified: now };
+            let (run, truth) = (Some(Err(unknown.clone())), Err(unknown));
+            let acted = Acted { run, truth, beside: None, started: now, verified: now };
             return self.acted(id, part, acted);
         }
         self.attempt_failed(id, part, &ActionError::give_up(why));

@@ -286,7 +286,8 @@ impl<W: Send + 'static> Core<W> {
                 Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Acted).await,
                 Err(error) => Err(error.clone()),
             };
-            Answer::Acted(Acted { run: Some(run), truth, started, verified: clock.now() })
+            let beside = verb.unproved(admitted.plan());
+            Answer::Acted(Acted { run: Some(run), truth, beside, started, verified: clock.now() })
         });
         self.send_work(id, part.clone(), place, work);
     }

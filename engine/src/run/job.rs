@@ -24,6 +24,8 @@ pub(super) struct Acted {
     pub(super) run: Option<Result<Json, ActionError>>,
     /// What `verify` said afterwards.
     pub(super) truth: Result<Truth, ActionError>,
+    /// What was done beside, of which `verify` can see nothing.
+    pub(super) beside: Option<String>,
     /// When the act began.
     pub(super) started: Stamp,
     /// When the world had answered.

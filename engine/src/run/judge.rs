@@ -14,7 +14,7 @@ use super::purpose::Purpose;
 use super::shell::Core;
 use crate::load::units::print_duration;
 use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, decide};
-use quell_model::playbook::{StepKind, Unanswered};
+use quell_model::playbook::{Approve, Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{Action, Class, Json, Lane, Mode, Name, Outcome, Plan, RunId, Stamp, TargetFacts};
@@ -147,11 +147,18 @@ impl<W: Send + 'static> Core<W> {
 
     /// Who would be asked whether a step acts, where the step itself wants it.
     fn would_ask(&self, id: &RunId, part: &Part) -> Option<String> {
-        let approve = self.runs.get(id)?.run.playbook.step(&part.step)?.approve.as_ref()?;
+        let step = self.runs.get(id)?.run.playbook.step(&part.step)?;
+        let by_default = || self.asks_by_default(step).then(Approve::default);
+        let approve = step.approve.clone().or_else(by_default)?;
         let who = approve.by.as_ref().map_or_else(|| "whoever may answer".to_owned(), |by| format!("of `{by}`"));
         let within = print_duration(approve.within.0);
         let silence = if approve.otherwise == Unanswered::Run { "then it acts" } else { "then it does not act" };
         Some(format!(" ({who}, for {within}, {silence})"))
+    }
+
+    fn asks_by_default(&self, step: &Step) -> bool {
+        let StepKind::Action { action, .. } = &step.kind else { return false };
+        self.parts.crew.get(action.as_str()).is_some_and(|verb| verb.spec().asks_by_default)
     }
 
     /// What the guard says of a plan; an ending where it is not even asked.
@@ -185,7 +192,7 @@ impl<W: Send + 'static> Core<W> {
         let consent = match purpose {
             _ if approved == Some(Approved::ByPerson) => Consent::Given,
             Purpose::Stale { .. } => Consent::Wanted,
-            _ if step.approve.is_some() => Consent::Wanted,
+            _ if step.approve.is_some() || verb.spec().asks_by_default => Consent::Wanted,
             _ => Consent::AsNeeded,
         };
         let owned = self.owned(&live.run, &plan);

@@ -55,13 +55,20 @@ impl<W: Send + 'static> Core<W> {
         let plan = intent.plan;
         let work: Work<Answer> = Box::pin(async move {
             let truth = ask(&clock, &*verb, &plan, Want::Acted).await;
-            Answer::Acted(Acted { run: None, truth, started: clock.now(), verified: clock.now() })
+            let beside = verb.unproved(&plan);
+            Answer::Acted(Acted { run: None, truth, beside, started: clock.now(), verified: clock.now() })
         });
         self.send_work(id, part, Where::Beside, work);
     }
 
-    /// What the world said of an intent from before a crash.
-    pub(super) fn taken_up(&mut self, id: &RunId, part: &Part, truth: Result<Truth, ActionError>, verified: Stamp) {
+    /// What the world said of an intent from before a crash, and what ends the proof that it is so.
+    pub(super) fn taken_up(
+        &mut self,
+        id: &RunId,
+        part: &Part,
+        (truth, beside): (Result<Truth, ActionError>, &str),
+        verified: Stamp,
+    ) {
         let Some(live) = self.runs.get(id) else { return };
         let Some(intent) = live.run.intent(part).cloned() else { return };
         let plan = match self.contents.whole_plan(intent.plan) {
@@ -74,9 +81,10 @@ impl<W: Send + 'static> Core<W> {
         let (began, action) = (live.run.meant_at(part).unwrap_or(live.run.began), intent.action);
         let again = match truth {
             Ok(Truth::Holds) => {
-                let proof = "the engine ended before it saw the end; the world was asked, and it is so";
+                let proof =
+                    format!("the engine ended before it saw the end; the world was asked, and it is so{beside}");
                 let output = self.gave_unseen(&action, &plan);
-                return self.end(id, part, Ending::acted(Outcome::Verified, output, proof, began, verified));
+                return self.end(id, part, Ending::acted(Outcome::Verified, output, &proof, began, verified));
             }
             Ok(Truth::Unproved(why)) => {
                 let proof = format!("the engine ended before it saw the end; the world was asked: {why}");

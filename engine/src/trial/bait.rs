@@ -17,6 +17,7 @@ static CAPTURE: ActionSpec = ActionSpec {
     lane: Lane::Capture,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &[],
     predict: |_| json!({ "credentials": [] }),

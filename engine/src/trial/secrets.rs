@@ -85,6 +85,7 @@ mod tests {
         lane: Lane::Notify,
         guarantee: Guarantee::ExactlyOnceInEffect,
         undoable: false,
+        asks_by_default: false,
         targets: &[],
         permissions: &[],
         predict: |_| json!({ "echo": "" }),

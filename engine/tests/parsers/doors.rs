@@ -119,6 +119,7 @@ static HOLD: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &[],
     predict: |_| Json::Null,

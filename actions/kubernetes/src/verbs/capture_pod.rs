@@ -52,6 +52,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Capture,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["pod"],
     permissions: with_owners![
         "kubernetes:get pods",

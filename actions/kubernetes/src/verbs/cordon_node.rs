@@ -29,6 +29,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["node"],
     permissions: &["kubernetes:get nodes", "kubernetes:list nodes", "kubernetes:patch nodes"],
     predict: |_| json!({ "cordoned": true }),

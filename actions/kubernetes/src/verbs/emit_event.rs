@@ -38,6 +38,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::AtLeastOnceWithKey,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[
         "kubernetes:get pods",

@@ -32,6 +32,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["pod"],
     permissions: with_owners!["kubernetes:get pods", "kubernetes:create pods/eviction"],
     predict: |_| json!({ "evicted": true }),

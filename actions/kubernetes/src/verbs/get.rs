@@ -27,6 +27,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Read,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &[],
     permissions: &[
         "kubernetes:get pods",

@@ -49,6 +49,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["pod"],
     permissions: with_owners![
         "kubernetes:get pods",
@@ -131,6 +132,15 @@ struct Order {
     cut: Option<Json>,
     /// The networks that the cut lets through.
     nets: Vec<String>,
+}
+
+#[cfg(feature = "client")]
+impl Order {
+    /// What stands beside the cut on its node: whether it does anything is not to be seen from here.
+    fn unproved(&self) -> Option<String> {
+        let stands = self.cut.is_some() && self.policy && self.api == Api::Writes;
+        stands.then(|| format!("its NetworkPolicy stands in the API, and {}", self.enforcer))
+    }
 }
 
 /// The verb.
@@ -225,9 +235,16 @@ impl Action for IsolatePod {
             return Ok(Truth::Unproved(why));
         };
         Ok(match self.cut()?.verify(part, Want::Acted).await? {
-            Truth::CannotAsk => Truth::Unproved("the cut on its node stands, and could not be tried".to_owned()),
+            Truth::CannotAsk => {
+                let beside = order.unproved().map(|beside| format!("; {beside}")).unwrap_or_default();
+                Truth::Unproved(format!("the cut on its node stands, and could not be tried{beside}"))
+            }
             truth => truth,
         })
+    }
+
+    fn unproved(&self, plan: &Plan) -> Option<String> {
+        order::<Order>(plan).ok()?.unproved()
     }
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {

@@ -32,6 +32,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["node"],
     permissions: &["kubernetes:get nodes", "kubernetes:patch nodes"],
     predict: |input| json!({ "labels": input.get("labels").cloned().unwrap_or_else(|| json!({})) }),

@@ -33,6 +33,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["pod"],
     permissions: with_owners!["kubernetes:get pods", "kubernetes:patch pods"],
     predict: |input| json!({ "labels": input.get("labels").cloned().unwrap_or_else(|| json!({})) }),

@@ -37,6 +37,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["owner", "pod"],
     permissions: with_owners![
         "kubernetes:get pods",

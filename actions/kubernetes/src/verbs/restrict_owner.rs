@@ -42,6 +42,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: true,
     targets: &["owner", "pod"],
     permissions: with_owners![
         "kubernetes:get pods",

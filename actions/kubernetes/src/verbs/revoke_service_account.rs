@@ -51,6 +51,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["account"],
     permissions: &[
         "kubernetes:get serviceaccounts",

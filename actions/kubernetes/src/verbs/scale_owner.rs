@@ -41,6 +41,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Cloud,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["owner", "pod"],
     permissions: with_owners![
         "kubernetes:get pods",

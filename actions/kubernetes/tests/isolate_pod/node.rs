@@ -2,7 +2,7 @@
 //! kernel's own is tried on a cluster with a node.
 
 use super::super::act::{Act, outlives_every_crash, verb};
-use super::super::api::Place;
+use super::super::api::{Place, not_tested};
 use super::{VERB, opens, policies, service, uid};
 use quell_actions::HostWorld;
 use quell_actions::network::PodCut;
@@ -93,7 +93,7 @@ impl Node {
         };
         let root = mounts.lines().find_map(of);
         if root.is_none() {
-            eprintln!("NOT TESTED: the cut on a node: this machine mounts no cgroup2");
+            not_tested("the cut on a node", "this machine mounts no cgroup2 that processes can be put in");
         }
         Some(Self { paper: Arc::default(), root: root?, dirs: Mutex::default() })
     }
@@ -152,11 +152,15 @@ async fn on_its_own_node_it_is_cut_in_the_kernel_and_proved() {
     assert!(matches!(&node.rules()[..], [CutRule::Isolate { allow, .. }] if allow.len() == 1));
     assert!(!opens(&done.plan, "connections that are open may go on"));
     assert!(opens(&done.plan, "the cut on its node knows no directions"));
+    assert!(opens(&done.plan, "no enforcer of NetworkPolicies was seen"), "{:?}", done.plan.still_open);
+    let beside = verb.unproved(&done.plan).unwrap();
+    assert!(beside.contains("stands in the API, and no enforcer of NetworkPolicies was seen"), "{beside}");
     assert_eq!((done.output["cut"]["cgroup"].as_str().is_some(), policies(&place).await.len()), (true, 1));
 
     *node.paper.probe.lock().unwrap() = Some(Ok(Some("no listener".to_owned())));
     let truth = verb.verify(&done.plan, Want::Acted).await.unwrap();
-    assert!(matches!(truth, Truth::Unproved(why) if why.contains("could not be tried")));
+    let is_told = |why: &str| why.contains("could not be tried") && why.contains("no enforcer");
+    assert!(matches!(&truth, Truth::Unproved(why) if is_told(why)), "{truth:?}");
     *node.paper.probe.lock().unwrap() = Some(Err("a connection got through".to_owned()));
     let truth = verb.verify(&done.plan, Want::Acted).await.unwrap();
     assert_eq!(truth, Truth::HoldsNot("a connection got through".to_owned()));
@@ -245,6 +249,7 @@ async fn a_pod_in_its_nodes_network_is_cut_off_on_its_node() {
     let done = act.whole(&*verb, &json!({ "pod": place.named("agent") })).await.unwrap();
     assert_eq!((done.truth, &done.output["policy"]), (Truth::Holds, &Json::Null));
     assert!(opens(&done.plan, "no NetworkPolicy is written"), "{:?}", done.plan.still_open);
+    assert_eq!((opens(&done.plan, "no enforcer"), verb.unproved(&done.plan)), (false, None), "no policy is there");
     assert_eq!((node.rules().len(), policies(&place).await.len()), (1, 0));
     let (_, truth) = act.taken_back(&*verb, &done.plan).await.unwrap();
     assert_eq!(truth, Truth::Holds);

@@ -230,3 +230,82 @@ async fn a_permission_that_is_missing_is_told_before_and_is_no_success() {
     let done = Act::of("r-1").whole(&*verb, &json!({ "pod": place.named("web-last") })).await.unwrap();
     assert!(opens(&done.plan, "whether anything enforces NetworkPolicies may not be read"), "{:?}", done.plan);
 }
+
+/// Waits until the account may all of the others by now.
+async fn in_force(place: &Place, number: usize, without: &str) {
+    let needs = ["get pods", "list pods", "patch pods", CREATE, PATCH, DELETE];
+    wait_until("its role is in force", async || {
+        let mut all = true;
+        for need in needs.iter().filter(|need| **need != without) {
+            all &= may(place, number, need).await;
+        }
+        all
+    })
+    .await;
+}
+
+const CREATE: &str = "create networkpolicies.networking.k8s.io";
+const PATCH: &str = "patch networkpolicies.networking.k8s.io";
+const DELETE: &str = "delete networkpolicies.networking.k8s.io";
+
+fn is_told(error: &ActionError, without: &str) {
+    let told = format!("forbids to {without}");
+    assert!(matches!(error, ActionError::GiveUp { why, hint: Some(_) } if why.contains(&told)), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_undo_that_may_not_take_the_policy_away_is_no_success_and_leaves_the_pod_cut_off() {
+    let Some(place) = Place::new("rbac").await else { return };
+    service(&place, "web", json!({ "app": "web" })).await;
+    place.pod("web-1", json!({ "app": "web" }), json!({})).await;
+    let (cluster, _dir) = lacking(&place, 0, DELETE).await;
+    in_force(&place, 0, DELETE).await;
+    let (act, limited) = (Act::of("r-1"), verb(&cluster, VERB));
+    let done = act.whole(&*limited, &json!({ "pod": place.named("web-1") })).await.unwrap();
+    // Before anything is done it is told that it could not be taken back.
+    assert_eq!(done.plan.would_fail, [format!("forbidden: {DELETE} in {}", place.namespace)]);
+    let cut_off = place.labels("web-1").await;
+    is_told(&act.taken_back(&*limited, &done.plan).await.map(|_| ()).unwrap_err(), DELETE);
+    let truth = limited.verify_undone(&done.plan, &act.back()).await.unwrap();
+    assert!(matches!(truth, Truth::HoldsNot(_)), "{truth:?}");
+    assert_eq!((place.labels("web-1").await, policies(&place).await.len()), (cut_off, 1));
+    // Once it may, what is left is taken back by the same plan.
+    let whole = verb(&place.cluster, VERB);
+    let (_, truth) = act.taken_back(&*whole, &done.plan).await.unwrap();
+    assert_eq!((truth, policies(&place).await.len()), (Truth::Holds, 0));
+    assert_eq!(place.labels("web-1").await, json!({ "app": "web" }));
+}
+
+#[tokio::test]
+async fn an_undo_that_may_not_loosen_the_policy_for_another_is_no_success() {
+    let Some(place) = Place::new("rbac").await else { return };
+    place.pod("web-1", json!({ "app": "web" }), json!({})).await;
+    let whole = verb(&place.cluster, VERB);
+    let (narrow, wide) = (Act::of("r-1"), Act::of("r-2"));
+    let input = |egress: Json| json!({ "pod": place.named("web-1"), "allow": { "egress": egress } });
+    let first = narrow.whole(&*whole, &input(json!(["10.1.0.0/16"]))).await.unwrap();
+    let second = wide.whole(&*whole, &input(json!(["10.1.0.0/16", "10.2.0.0/16"]))).await.unwrap();
+    let before = policies(&place).await;
+    let (cluster, _dir) = lacking(&place, 0, PATCH).await;
+    in_force(&place, 0, PATCH).await;
+    let limited = verb(&cluster, VERB);
+    is_told(&narrow.taken_back(&*limited, &first.plan).await.map(|_| ()).unwrap_err(), PATCH);
+    let truth = limited.verify_undone(&first.plan, &narrow.back()).await.unwrap();
+    assert!(matches!(truth, Truth::HoldsNot(_)), "{truth:?}");
+    assert_eq!(policies(&place).await, before, "it lets no more pass than before");
+    // Nor is a cut that could not be made as narrow as it should be.
+    place.pod("web-2", json!({ "app": "web" }), json!({})).await;
+    let of = |egress: Json| json!({ "pod": place.named("web-2"), "allow": { "egress": egress } });
+    let (third, fourth) = (Act::of("r-3"), Act::of("r-4"));
+    third.whole(&*whole, &of(json!(["10.1.0.0/16", "10.2.0.0/16"]))).await.unwrap();
+    let plan = limited.plan(&of(json!(["10.1.0.0/16"]))).await.unwrap();
+    assert_eq!(plan.would_fail, [format!("forbidden: {PATCH} in {}", place.namespace)]);
+    let go = fourth.admitted(&*limited, plan.clone());
+    is_told(&limited.run(&go, &fourth.context()).await.unwrap_err(), PATCH);
+    assert!(matches!(limited.verify(&plan, Want::Acted).await.unwrap(), Truth::HoldsNot(_)));
+    for (act, plan) in [(&narrow, &first.plan), (&wide, &second.plan)] {
+        let (_, truth) = act.taken_back(&*whole, plan).await.unwrap();
+        assert_eq!(truth, Truth::Holds);
+    }
+    assert_eq!(place.labels("web-1").await, json!({ "app": "web" }));
+}

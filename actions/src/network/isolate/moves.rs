@@ -1,8 +1,7 @@
 //! Who is moved to be cut off, and how they come back: by each way in which an order may end, in whatever order the orders end.
 
 use super::super::back::{While, bring_back};
-use super::super::testing::{Paper, finish, hands, path_of};
-use super::tests::{put, v2};
+use super::super::testing::{Paper, finish, hands, path_of, put, v2};
 use super::*;
 use crate::testing::{Act, Family, wait_until};
 use crate::world::CgroupKind;

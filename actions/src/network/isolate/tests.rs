@@ -1,25 +1,15 @@
 //! The verb against a cut in memory, on processes and cgroups of its own: what it plans, enters, moves, proves and gives back.
 
-use super::super::testing::{Paper, finish, hands, path_of};
+use super::super::testing::{Paper, finish, hands, path_of, put, v2};
 use super::*;
 use crate::testing::{Act, Family};
 use crate::world::CgroupKind;
 use quell_model::guard::Within;
 use quell_model::{CutDevices, Decision, IdempotencyKey, TargetFacts};
 use std::fs;
-use std::path::Path;
 
 fn verb(family: &Family, paper: &Arc<Paper>) -> Isolate {
     Isolate::new(hands(family, paper))
-}
-
-pub(super) fn put(pid: u32, dir: &Path) {
-    fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
-}
-
-pub(super) fn v2(pid: u32) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
 }
 
 fn why_not(verb: &Isolate, input: &Json) -> String {

@@ -18,6 +18,7 @@ static KILL: ActionSpec = ActionSpec {
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: false,
+    asks_by_default: false,
     targets: &["process"],
     permissions: &[],
     predict: |_| Json::Null,

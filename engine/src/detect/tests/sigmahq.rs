@@ -5,6 +5,7 @@ use super::*;
 use quell_model::{Event, Field};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// A part of the shared data, beside the project.
@@ -13,7 +14,8 @@ fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("NOT TESTED: {part} is not at {}", path.display());
+    // Past the test's own output, which nobody sees of one that passes.
+    writeln!(std::io::stderr(), "NOT TESTED: {part} is not at {}", path.display()).unwrap();
     None
 }
 

@@ -89,6 +89,7 @@ fn a_host_that_is_not_allowed_is_a_warning_where_it_is_written_out() {
 static LABEL: ActionSpec = ActionSpec {
     targets: &[],
     undoable: true,
+    asks_by_default: false,
     ..spec("kubernetes.label", Lane::Cloud, || schemars::schema_for!(SendInput), kill_output)
 };
 

@@ -177,7 +177,8 @@ fn irreversible(
     // `limits.runs` counts what detections and incidents start: no moments of a schedule, no people, no other runs.
     let counts = draft.on.detections.is_some() || !draft.on.incident.is_empty();
     let runs = draft.limits.runs.is_some() && counts && draft.on.schedule.is_none();
-    let is_held = step.approve.is_some() || draft.limits.targets.is_some() || runs;
+    let is_asked = step.approve.is_some() || spec.is_some_and(|spec| spec.asks_by_default);
+    let is_held = is_asked || draft.limits.targets.is_some() || runs;
     let cannot = spec.is_some_and(|spec| !spec.undoable && changes(spec));
     if let (Some(at), true, false, StepKind::Action { action, .. }) =
         (places.action, is_free && cannot, is_held, &step.kind)

@@ -37,6 +37,7 @@ fn spec(lane: Lane) -> ActionSpec {
         lane,
         guarantee: Guarantee::ExactlyOnceInEffect,
         undoable: false,
+        asks_by_default: false,
         targets: &[],
         permissions: &[],
         predict: |_| Json::Null,

@@ -147,6 +147,7 @@ fn spec(row: &Row) -> &'static ActionSpec {
         lane,
         guarantee,
         undoable,
+        asks_by_default: false,
         targets: &["thing"],
         permissions: &[],
         predict: |_| json!({}),

@@ -256,6 +256,35 @@ fn what_is_larger_than_is_kept_is_told_and_stops_nobody() {
     assert_eq!(stage.story(&run).last().unwrap(), "RunFinished succeeded");
 }
 
+/// Reads more than is kept.
+struct Reads(&'static ActionSpec);
+
+#[async_trait::async_trait]
+impl quell_model::Look for Reads {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn look(&self, _: &Json) -> Result<Json, ActionError> {
+        Ok(json!({ "killed": ["x".repeat(2_000)] }))
+    }
+}
+
+#[test]
+fn what_a_look_gives_and_is_not_kept_is_no_success() {
+    let reads = Reads(spec("file.read", Lane::Read, Guarantee::ExactlyOnceInEffect));
+    let playbook = playbook_of(vec![acts("read", &[], "file.read")]);
+    let apart = Apart { largest: 1_000, ..Apart::default() };
+    let definitions = Definitions { apart, ..definitions(playbook) };
+    let more = vec![Verb::Looks(Arc::new(reads))];
+    let mut stage = stage_with(tempfile::tempdir().unwrap(), World::default(), definitions, more);
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    let run = stage.attack(1);
+    let ended = stage.finished(&run, "read").remove(0);
+    assert_eq!((ended.outcome, &ended.output), (Outcome::Failed, &Json::Null), "{}", ended.proof);
+    assert!(ended.proof.starts_with("what it gave ") && ended.proof.contains("journal.largest"), "{}", ended.proof);
+}
+
 #[test]
 fn what_open_runs_gave_is_not_in_memory_with_each_of_them() {
     let mut asks = lists("asks", &["list"]);

@@ -32,6 +32,7 @@ static CALL: ActionSpec = ActionSpec {
     lane: Lane::Notify,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &[],
     permissions: &[],
     predict: |_| json!({ "echo": "" }),

@@ -162,6 +162,13 @@ fn after_a_crash_what_could_be_seen_in_part_is_done_and_not_done_again() {
 }
 
 #[test]
+fn after_a_crash_a_proof_says_what_nobody_saw() {
+    let stage = after_a_crash(World { dark: true, ..World::default() }, "process.kill", Duration::ZERO);
+    let end = failure(&stage).unwrap();
+    assert!(end.starts_with("verified: ") && end.ends_with("it is so; nobody saw what it did beside"), "{end}");
+}
+
+#[test]
 fn after_a_crash_what_is_too_old_is_asked_about() {
     let stage = after_a_crash(
         World { denials: AtomicU32::new(1), ..World::default() },

@@ -44,6 +44,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     lane: Lane::Capture,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
+    asks_by_default: false,
     targets: &["node"],
     permissions: with_owners![
         "kubernetes:get nodes",

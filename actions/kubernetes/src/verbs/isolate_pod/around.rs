@@ -135,25 +135,26 @@ async fn routes(calls: &Calls<'_>, pod: &Pod, labels: &BTreeMap<String, String>)
 
 /// A name is all there is to go by: whoever runs something of that name need not enforce anything.
 async fn enforcer(calls: &Calls<'_>) -> Result<String, CallError> {
-    let sets: Vec<DaemonSet> = match calls.list(None, &ListParams::default()).await {
-        Ok(sets) => sets,
-        Err(CallError::Forbidden { .. }) => {
-            return Ok("whether anything enforces NetworkPolicies may not be read".to_owned());
-        }
-        Err(error) => return Err(error),
-    };
+    match calls.list(None, &ListParams::default()).await {
+        Ok(sets) => Ok(enforcer_among(&sets)),
+        Err(CallError::Forbidden { .. }) => Ok("whether anything enforces NetworkPolicies may not be read".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+fn enforcer_among(sets: &[DaemonSet]) -> String {
     let is_one = |set: &&DaemonSet| {
         let ready = set.status.as_ref().map_or(0, |status| status.number_ready);
         ready > 0 && ENFORCERS.iter().any(|name| set.name_any().starts_with(name))
     };
-    Ok(match sets.iter().find(is_one) {
+    match sets.iter().find(is_one) {
         Some(set) => format!(
             "`{}/{}` is there to enforce NetworkPolicies; whether it has done it was not seen",
             set.namespace().unwrap_or_default(),
             set.name_any()
         ),
         None => "no enforcer of NetworkPolicies was seen: the policy may do nothing".to_owned(),
-    })
+    }
 }
 
 /// The addresses of the cluster's DNS.
@@ -199,6 +200,23 @@ mod tests {
         assert_eq!(known, ["app", "h", "tier"], "what is asked not to be there is left");
         assert!(of.is_owned(&labels));
         assert!(!of.is_owned(&[("team".to_owned(), "x".to_owned())].into()));
+    }
+
+    #[test]
+    fn an_enforcer_that_is_seen_is_named_and_is_no_proof() {
+        let set = |name: &str, ready: i32| {
+            let status = json!({ "currentNumberScheduled": 3, "numberMisscheduled": 0, "desiredNumberScheduled": 3, "numberReady": ready });
+            let meta = json!({ "namespace": "kube-system", "name": name });
+            serde_json::from_value::<DaemonSet>(json!({ "metadata": meta, "status": status })).unwrap()
+        };
+        let none = "no enforcer of NetworkPolicies was seen: the policy may do nothing";
+        for sets in [vec![], vec![set("calico-node", 0)], vec![set("kube-proxy", 3)]] {
+            assert_eq!(enforcer_among(&sets), none);
+        }
+        assert_eq!(
+            enforcer_among(&[set("kube-proxy", 3), set("calico-node", 2)]),
+            "`kube-system/calico-node` is there to enforce NetworkPolicies; whether it has done it was not seen"
+        );
     }
 
     #[test]

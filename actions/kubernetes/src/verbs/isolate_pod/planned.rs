@@ -247,19 +247,14 @@ async fn whole(
     }
 
     let mut still_open = Vec::new();
-    match &uncut {
-        Some(uncut) => {
-            still_open.push(format!("nothing is cut on its node ({uncut}): connections that are open may go on"));
-            still_open.push(around.enforcer.clone());
-        }
-        None if is_in_nodes_network => {
-            still_open.push(
-                "it is in its node's network: no NetworkPolicy is written, the cut is on its node alone".to_owned(),
-            );
-        }
-        None => {}
+    if let Some(uncut) = &uncut {
+        still_open.push(format!("nothing is cut on its node ({uncut}): connections that are open may go on"));
     }
-    if !is_in_nodes_network {
+    if is_in_nodes_network {
+        still_open
+            .push("it is in its node's network: no NetworkPolicy is written, the cut is on its node alone".to_owned());
+    } else {
+        still_open.push(around.enforcer.clone());
         still_open.extend(around.open(&named.uid, &then));
     }
     still_open.extend(allowed(&given.allow, part.is_some(), &around.dns));
