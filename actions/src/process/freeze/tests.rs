@@ -130,8 +130,8 @@ fn who_has_ended_meanwhile_is_not_stopped() {
     }
 }
 
-#[test]
-fn who_waits_in_the_kernel_to_be_stopped_has_not_gone() {
+#[tokio::test]
+async fn who_waits_in_the_kernel_to_be_stopped_has_not_gone() {
     const SELF: &str = "/proc/self";
     let (proc, family) = (tempfile::tempdir().unwrap(), Family::new());
     let mut world = family.world();
@@ -154,6 +154,6 @@ fn who_waits_in_the_kernel_to_be_stopped_has_not_gone() {
         };
         std::fs::write(dir.join("status"), status.lines().map(told).collect::<String>()).unwrap();
         let stat = Stat::read(&world, 7).unwrap().unwrap();
-        assert_eq!(freeze.is_stopped(&stat).unwrap(), stops, "{state} {pending:x}");
+        assert_eq!(freeze.is_stopped(&stat, &mut Pace::begin()).await.unwrap(), stops, "{state} {pending:x}");
     }
 }

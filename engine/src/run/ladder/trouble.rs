@@ -105,6 +105,7 @@ impl<W: Send + 'static> Core<W> {
         let text = format!(
             "{part} of run {run} ({action}) could not be taken back, though it was no attack: `quell run undo {run}` tries again"
         );
+        drop(left);
         Ok(match self.heard_again(id)? {
             Some(Heard::Again(again)) => Some((again, text)),
             _ => None,
