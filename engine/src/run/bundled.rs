@@ -67,8 +67,10 @@ impl<W: Send + 'static> Core<W> {
         if let Some(together) = outbox.pages().get(key).and_then(|outgoing| outgoing.together.clone()) {
             return Some(self.again(together, id));
         }
-        // What calls nobody, what says that it is over and what asks stand for themselves.
-        if page.quiet || outbox.is_over() || outbox.started.question.is_some() {
+        // What calls nobody, what says that it is over and what asks stand for themselves. So does what may have been taken: whoever takes
+        // keys would have it a second time, under that of others.
+        let stands_alone = page.quiet || outbox.is_over() || outbox.started.question.is_some();
+        if stands_alone || attempt > 1 && self.ladders.repeats.contains(key) {
             return Some(alone());
         }
         let now = self.parts.clock.now();

@@ -211,6 +211,34 @@ fn a_message_for_many_of_which_nobody_knows_whether_it_went_goes_again_as_the_sa
 }
 
 #[test]
+fn a_page_that_may_have_been_taken_goes_again_by_itself_and_not_with_others() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Dies, Says::Takes]);
+    night.flood(0..12, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE);
+    let first = mail.got()[0].key.clone();
+    let all: Vec<LadderId> = ladders(&night).iter().map(|(id, _)| LadderId::incident(id)).collect();
+    let is_unknown = |record: quell_model::Record| match record.body {
+        Body::PageReceipted(last) => last.attempt == 1 && matches!(last.state, PageState::Waits { .. }),
+        _ => false,
+    };
+    night.yard.stage.until(|stage| {
+        all.iter().filter_map(|id| stage.journal.read(&StreamId::ladder(id), 1).unwrap().pop()).any(is_unknown)
+    });
+    night.pass(Duration::from_secs(3));
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 1);
+    night.pass(GATHER);
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 2);
+    let (again, others): (Vec<_>, Vec<_>) =
+        mail.got().split_off(ALONE).into_iter().partition(|letter| letter.key == first);
+    let told = |letters: &[quell_model::notice::Letter]| {
+        letters.iter().map(|letter| (letter.is_bundle, letter.repeat)).collect::<Vec<_>>()
+    };
+    assert_eq!((told(&again), told(&others)), (vec![(false, true)], vec![(true, false)]));
+    assert!(others[0].notice.title.starts_with("7 incidents at once"), "{}", others[0].notice.title);
+}
+
+#[test]
 fn a_message_for_many_that_goes_again_late_leaves_each_of_its_ladders_its_time() {
     let mut says = vec![Says::Takes; ALONE];
     says.push(Says::Nothing);
