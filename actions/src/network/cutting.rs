@@ -15,7 +15,8 @@ use crate::process::cgroup::Paths;
 use crate::process::pace::Pace;
 use crate::span::Span;
 use quell_model::{
-    ActionContext, ActionError, Admitted, Cut, CutRule, CutSockets, CutStanding, CutTerms, Json, Plan, Truth, Want,
+    ActionContext, ActionError, Admitted, Cut, CutDevices, CutRule, CutSockets, CutStanding, CutTerms, Json, Plan,
+    Truth, Want,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -60,6 +61,7 @@ pub(super) struct Done {
     pub(super) moved: u32,
     pub(super) destroyed: Vec<String>,
     pub(super) left: Vec<String>,
+    pub(super) devices: Vec<String>,
     pub(super) until: Option<String>,
     pub(super) id: u64,
 }
@@ -197,10 +199,16 @@ impl Cutting {
         // The order is in force, and stays so: what of the open sockets cannot even be told is told as that.
         let sockets = cut.destroy(&group, &order.rule);
         let sockets = sockets.unwrap_or_else(|why| CutSockets { destroyed: Vec::new(), left: vec![why] });
+        // What follows looks through all of this machine.
+        Pace::begin().beside().await;
+        // And whatever passes no socket of the cgroup's, where its network is its own.
+        let devices = cut.hook_devices(&group);
+        let devices = devices.unwrap_or_else(|why| CutDevices { hooked: Vec::new(), left: vec![why] });
         Ok(Done {
             moved,
             destroyed: sockets.destroyed,
-            left: sockets.left,
+            left: sockets.left.into_iter().chain(devices.left).collect(),
+            devices: devices.hooked,
             until: order.ends.then(|| now.after(Duration::from_millis(order.for_ms)).wall.to_string()),
             id,
             order,
@@ -282,8 +290,11 @@ impl Cutting {
         let group = self.dir(order)?;
         match cut.sockets(&group, &order.rule) {
             Ok(open) => {
-                let all = open.ends.len() + open.stays.len();
-                if let Some(one) = open.ends.first().or(open.stays.first()) {
+                // Where its network is closed, what cannot be ended carries nothing either.
+                let is_closed = open.stays.is_empty() || cut.is_closed(&group).unwrap_or(false);
+                let stays = if is_closed { Vec::new() } else { open.stays };
+                let all = open.ends.len() + stays.len();
+                if let Some(one) = open.ends.first().or(stays.first()) {
                     return Ok(Truth::HoldsNot(format!("{all} sockets of it are open still: {one}")));
                 }
             }
@@ -367,7 +378,16 @@ impl Cutting {
         Self::is_same(&order, &group)?;
         let order = Order { for_ms: millis(lasting), ..order };
         let terms = Self::terms(&order, id_of(cx), owner(cx), cx.clock.now().boot_ns);
-        cut.enter(&group, &terms).map_err(ActionError::give_up)
+        cut.enter(&group, &terms).map_err(ActionError::give_up)?;
+        // After a boot, or a restart of what is in it, its devices are others.
+        if let Err(why) = cut.hook_devices(&group) {
+            tracing::warn!(
+                cgroup = order.cgroup,
+                why,
+                "a cut is in force, and the devices of its network cannot be told"
+            );
+        }
+        Ok(())
     }
 }
 

@@ -102,6 +102,10 @@ pub struct Output {
     pub destroyed: Vec<String>,
     /// Those that could not be, each with why.
     pub left: Vec<String>,
+    /// Devices that are hooked too, the host's ends of the veths into its network: whatever passes them is dropped, also packets that no socket of its
+    /// sends.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// What stays on the loopback of its network namespace passes.
     pub loopback: bool,
     /// Until when, by the wall clock, where `for` says so; else its lease does.
@@ -155,6 +159,7 @@ pub(super) fn output(done: Done) -> Json {
         moved: done.moved,
         destroyed: done.destroyed,
         left: done.left,
+        devices: done.devices,
         until: done.until,
         cut: format!("{:016x}", done.id),
     };
@@ -165,7 +170,13 @@ pub(super) fn output(done: Done) -> Json {
 fn still_open(home: &Home, allows: bool, loopback: bool) -> Vec<String> {
     let mut open = vec![
         "what was sent before it is sent".to_owned(),
-        "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
+        if loopback {
+            "packet sockets (AF_PACKET, CAP_NET_RAW) send past the cgroup's hooks, and see what arrives: where its network is its own alone, the \
+             host's end of its veth is cut too, and they do not (`devices` says so; Linux 6.6)"
+        } else {
+            "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives"
+        }
+        .to_owned(),
         "unix sockets, pipes and shared files lead to processes that are not cut off".to_owned(),
         "a socket that lies in the queue of a unix socket, or that io_uring alone has, is ended only if it was opened here"
             .to_owned(),

@@ -3,7 +3,7 @@
 
 use crate::process::Hands;
 use crate::testing::Family;
-use quell_model::{Cut, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
+use quell_model::{Cut, CutDevices, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,6 +22,10 @@ pub(super) struct Paper {
     pub(super) blind: Mutex<Option<String>>,
     /// Why nothing can be entered.
     pub(super) refuses: Mutex<Option<String>>,
+    /// What leads into its network.
+    pub(super) devices: Mutex<CutDevices>,
+    /// And nothing else does.
+    pub(super) closed: Mutex<bool>,
     /// What a probe says.
     pub(super) probe: Mutex<Option<Result<Option<String>, String>>>,
 }
@@ -39,9 +43,17 @@ impl Cut for Paper {
         }
         let group = fs::metadata(group).map_err(|e| e.to_string())?.ino();
         let dropped = CutDropped { calls: 3, ..CutDropped::default() };
-        let one = CutStanding { group, terms: terms.clone(), dropped, unhooked: Vec::new() };
+        let one = CutStanding { group, terms: terms.clone(), dropped, devices: Vec::new(), unhooked: Vec::new() };
         self.orders.lock().unwrap().insert(terms.id, one);
         Ok(())
+    }
+
+    fn hook_devices(&self, _: &Path) -> Result<CutDevices, String> {
+        Ok(self.devices.lock().unwrap().clone())
+    }
+
+    fn is_closed(&self, _: &Path) -> Result<bool, String> {
+        Ok(*self.closed.lock().unwrap())
     }
 
     fn standing(&self, id: u64) -> Result<Option<CutStanding>, String> {

@@ -6,9 +6,11 @@
  *
  *   packet, connect, sendmsg ──▶ HOMES: the cgroup that this is hooked to ──▶ GROUPS: its orders ──▶ ORDERS, PEERS ──▶ drop, COUNTS
  *
- * One write to GROUPS is all that arms an order, and all that disarms it, for the six hooks at once. Hooked to a cgroup
+ *   device ──▶ DEVICES: the cgroup whose network lies behind it ──▶ likewise
+ *
+ * One write to GROUPS is all that arms an order, and all that disarms it, for all hooks at once. Hooked to a cgroup
  * it sees the sockets that were born there or below, whoever holds them by now (net/core/filter.c, kernel/bpf/cgroup.c:
- * 5.9-6.18).
+ * 5.9-6.18). Hooked to the host's end of a veth it sees every packet, whoever's socket, or none, it is of.
  */
 #include "../helpers.h"
 #include "../pause.h"
@@ -23,15 +25,19 @@
 enum { BPF_MAP_LPM_TRIE = 11, BPF_MAP_CGROUP_STORAGE = 19 };
 enum { NO_PREALLOC = 1 };
 enum { DROP = 0, PASS = 1 };
+/* Of a device: TC_ACT_SHOT, and TCX_NEXT, whoever hangs there next (include/uapi/linux/bpf.h). */
+enum { SHOT = 2, NEXT = -1 };
 enum { OUTWARD = 0, INWARD = 1 };
-enum { IP4 = 0x0800, IP6 = 0x86dd };
+enum { IP4 = 0x0800, IP6 = 0x86dd, ARP = 0x0806 };
+/* BPF_HDR_START_NET: from the network header on, wherever a hook's data begin. */
+enum { NETWORK = 1 };
 /* The header, what asks or answers, and its options (RFC 4861, 3971): the longest that is let pass. */
 enum { NEIGHBOUR = 40 + 24 + 32 };
 enum { ICMP6 = 58, SOLICITATION = 135, ADVERTISEMENT = 136 };
 /* The loopback is the first device of every namespace. */
 enum { LOOPBACK = 1 };
 
-static long (*bpf_skb_load_bytes)(const void *skb, u32 offset, void *to, u32 len) = (void *)26;
+static long (*bpf_skb_load_bytes_relative)(const void *skb, u32 offset, void *to, u32 len, u32 start) = (void *)68; /* 4.18 */
 static void *(*bpf_get_local_storage)(void *map, u64 flags) = (void *)81;
 
 /* What the kernel shows of a packet and of an address (include/uapi/linux/bpf.h: kernel ABI). */
@@ -54,6 +60,18 @@ struct {
 	MAP_TYPE(key, struct home);
 	MAP_TYPE(value, u64);
 } CUT_HOMES SEC(".maps");
+
+/* Host's ends of veths, by their numbers. */
+struct device {
+	u64 group;
+	char name[16]; /* for people; not looked at here */
+};
+struct {
+	MAP_UINT(type, BPF_MAP_HASH);
+	MAP_UINT(max_entries, 1024);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct device);
+} CUT_DEVICES SEC(".maps");
 
 /* The orders of a cgroup, in no order; 0 is an empty place. */
 struct orders {
@@ -206,7 +224,7 @@ INLINE bool has_ports(u8 protocol)
 INLINE void read_port(struct __sk_buff *skb, u32 at, struct ask *ask)
 {
 	u8 ports[4];
-	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)) < 0)
+	if (bpf_skb_load_bytes_relative(skb, at, ports, sizeof(ports), NETWORK) < 0)
 		ask->dark = true;
 	else
 		ask->port = (u32)ports[2] << 8 | ports[3];
@@ -218,7 +236,7 @@ INLINE bool read_packet(struct __sk_buff *skb, struct ask *ask)
 	if (skb->protocol == __builtin_bswap16(IP4)) {
 		u32 head[5];
 		u8 first, protocol;
-		if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)) < 0)
+		if (bpf_skb_load_bytes_relative(skb, 0, head, sizeof(head), NETWORK) < 0)
 			return false;
 		first = *(u8 *)head;
 		protocol = ((u8 *)head)[9];
@@ -234,7 +252,7 @@ INLINE bool read_packet(struct __sk_buff *skb, struct ask *ask)
 	if (skb->protocol == __builtin_bswap16(IP6)) {
 		u32 head[10];
 		u8 next;
-		if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)) < 0)
+		if (bpf_skb_load_bytes_relative(skb, 0, head, sizeof(head), NETWORK) < 0)
 			return false;
 		next = ((u8 *)head)[6];
 		if (ask->way == INWARD)
@@ -247,7 +265,7 @@ INLINE bool read_packet(struct __sk_buff *skb, struct ask *ask)
 			u8 kind = 0;
 			ask->blind = true;
 			/* As RFC 4861 has it (7.1): no router has passed it on, and it is not long. */
-			if (((u8 *)head)[7] == 255 && skb->len <= NEIGHBOUR && !bpf_skb_load_bytes(skb, 40, &kind, 1))
+			if (((u8 *)head)[7] == 255 && skb->len <= NEIGHBOUR && !bpf_skb_load_bytes_relative(skb, 40, &kind, 1, NETWORK))
 				ask->neighbour = kind == SOLICITATION || kind == ADVERTISEMENT;
 		} else {
 			/* Another header comes before the ports, or there are none: whoever could hide behind one may not. */
@@ -255,28 +273,42 @@ INLINE bool read_packet(struct __sk_buff *skb, struct ask *ask)
 		}
 		return true;
 	}
+	/* IPv4 asks who has an address. */
+	ask->neighbour = skb->protocol == __builtin_bswap16(ARP);
 	return false;
 }
 
-INLINE int packet(struct __sk_buff *skb, u32 way)
+/* Whether it is to be dropped; then it is counted. */
+INLINE bool is_refused(struct __sk_buff *skb, u64 group, u32 way)
 {
-	u64 *group = bpf_get_local_storage(&CUT_HOMES, 0), id;
 	struct ask ask = { .way = way };
 	struct count *count;
-	if (!*group)
-		return PASS;
+	u64 id;
 	if (!read_packet(skb, &ask))
 		ask.dark = true;
 	ask.loopback = skb->ifindex == LOOPBACK;
-	id = refused(*group, &ask);
+	id = refused(group, &ask);
 	if (!id)
-		return PASS;
+		return false;
 	count = counted(id, ask.now);
 	if (count) {
 		__sync_fetch_and_add(&count->packets[way], 1);
 		__sync_fetch_and_add(&count->bytes[way], skb->len);
 	}
-	return DROP;
+	return true;
+}
+
+INLINE int packet(struct __sk_buff *skb, u32 way)
+{
+	u64 *group = bpf_get_local_storage(&CUT_HOMES, 0);
+	return *group && is_refused(skb, *group, way) ? DROP : PASS;
+}
+
+INLINE int passing(struct __sk_buff *skb, u32 way)
+{
+	u32 index = skb->ifindex;
+	struct device *device = bpf_map_lookup_elem(&CUT_DEVICES, &index);
+	return device && is_refused(skb, device->group, way) ? SHOT : NEXT;
 }
 
 /* An address that a process names: refused here it is told so at once, and need not wait for what never comes. */
@@ -358,6 +390,19 @@ SEC("cgroup/sendmsg6")
 int cut_sendmsg6(struct bpf_sock_addr *address)
 {
 	return call6(address);
+}
+
+/* What arrives at the host's end comes out of the network behind it. */
+SEC("classifier")
+int cut_out(struct __sk_buff *skb)
+{
+	return passing(skb, OUTWARD);
+}
+
+SEC("classifier")
+int cut_in(struct __sk_buff *skb)
+{
+	return passing(skb, INWARD);
 }
 
 /* The boot clock and the helpers that read kernel memory ask for it. */

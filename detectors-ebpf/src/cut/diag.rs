@@ -1,29 +1,22 @@
 //! sock_diag(7): the TCP and UDP sockets of the calling thread's network namespace, and the end of one.
 //!
-//! Speaks netlink itself. Keeps true: a socket is named by its cookie too, so that none is ended that came in its place.
+//! Keeps true: a socket is named by its cookie too, so that none is ended that came in its place.
 //! `SOCK_DESTROY` takes Linux 4.9 and CONFIG_INET_DIAG_DESTROY, the cgroup of a socket 5.9 (net/ipv4/inet_diag.c).
 
+use super::netlink::{self, ASKED, Asked, DUMP, attributes, word};
 use rustix::io;
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::AddressFamily;
+use rustix::net::netlink::SOCK_DIAG;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 
 const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH.
-const DUMP: u16 = 1 | 0x300;
-/// NLM_F_REQUEST | NLM_F_ACK.
-const ASKED: u16 = 1 | 4;
 /// INET_DIAG_CGROUP_ID.
 const CGROUP: u16 = 21;
 /// `struct inet_diag_sockid`.
 const ID: usize = 48;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
-const HEADER: usize = 16;
 /// include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
 const TIME_WAIT: u8 = 6;
@@ -91,65 +84,20 @@ fn family(of: AddressFamily) -> u8 {
     of.as_raw() as u8
 }
 
-fn open() -> io::Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))
-}
-
-/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
-fn send(socket: &OwnedFd, kind: u16, flags: u16, what: (u8, u8), states: u32, id: &[u8; ID]) -> io::Result<()> {
-    let mut message = Vec::with_capacity(HEADER + 8 + ID);
-    message.extend(u32::try_from(HEADER + 8 + ID).unwrap_or(0).to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend([what.0, what.1, 0, 0]);
-    message.extend(states.to_ne_bytes());
-    message.extend(id);
-    rustix::net::sendto(socket, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map(drop)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-/// Hands on each message of what has come; false once it was the last.
-fn each(bytes: &[u8], mut hand: impl FnMut(&[u8])) -> io::Result<bool> {
-    let mut rest = bytes;
-    while rest.len() >= HEADER {
-        let length = word(rest, 0).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        let message = rest.get(..length).filter(|message| message.len() >= HEADER).ok_or(io::Errno::PROTO)?;
-        match half(message, 4) {
-            Some(NLMSG_DONE) => return Ok(false),
-            Some(NLMSG_ERROR) => {
-                let code = word(message, HEADER).ok_or(io::Errno::PROTO)?.cast_signed();
-                return if code == 0 { Ok(false) } else { Err(io::Errno::from_raw_os_error(-code)) };
-            }
-            _ => hand(&message[HEADER..]),
-        }
-        // Each begins at a multiple of four bytes.
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(true)
+/// `struct inet_diag_req_v2`.
+fn ask(kind: u16, flags: u16, what: (u8, u8), states: u32, id: &[u8; ID]) -> io::Result<Asked> {
+    let mut request = vec![what.0, what.1, 0, 0];
+    request.extend(states.to_ne_bytes());
+    request.extend(id);
+    netlink::ask(Some(SOCK_DIAG), kind, flags, &request)
 }
 
 fn read(protocol: u8, message: &[u8]) -> Option<One> {
-    let (head, mut rest) = message.split_at_checked(MESSAGE)?;
+    let (head, rest) = message.split_at_checked(MESSAGE)?;
     let id = head[4..4 + ID].try_into().ok()?;
-    let mut one =
-        One { family: head[0], protocol, state: head[1], id, inode: u64::from(word(head, 68)?), cgroup: None };
-    while rest.len() >= 4 {
-        let (length, kind) = (usize::from(half(rest, 0)?), half(rest, 2)?);
-        let value = rest.get(4..length)?;
-        if kind == CGROUP {
-            one.cgroup = Some(u64::from_ne_bytes(value.try_into().ok()?));
-        }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Some(one)
+    let cgroup = attributes(rest).find(|(kind, _)| *kind == CGROUP);
+    let cgroup = cgroup.and_then(|(_, value)| Some(u64::from_ne_bytes(value.try_into().ok()?)));
+    Some(One { family: head[0], protocol, state: head[1], id, inode: u64::from(word(head, 68)?), cgroup })
 }
 
 /// Every TCP and UDP socket of this namespace that somebody may still use.
@@ -158,16 +106,8 @@ pub(super) fn all() -> io::Result<Vec<One>> {
     let states = !(1 << TIME_WAIT | 1 << NEW_SYN_RECV);
     for protocol in PROTOCOLS {
         for of in [AddressFamily::INET, AddressFamily::INET6] {
-            let socket = open()?;
-            send(&socket, BY_FAMILY, DUMP, (family(of), protocol), states, &[0; ID])?;
-            let mut bytes = vec![0; 1 << 16];
-            loop {
-                let (read_now, _) = rustix::net::recv(&socket, &mut bytes[..], RecvFlags::empty())?;
-                let more = each(&bytes[..read_now], |message| found.extend(read(protocol, message)))?;
-                if !more || read_now == 0 {
-                    break;
-                }
-            }
+            ask(BY_FAMILY, DUMP, (family(of), protocol), states, &[0; ID])?
+                .all(|message| found.extend(read(protocol, message)))?;
         }
     }
     Ok(found)
@@ -175,19 +115,16 @@ pub(super) fn all() -> io::Result<Vec<One>> {
 
 /// Ends it: who uses it gets ECONNABORTED.
 pub(super) fn destroy(one: &One) -> io::Result<()> {
-    let socket = open()?;
-    send(&socket, DESTROY, ASKED, (one.family, one.protocol), u32::MAX, &one.id)?;
-    let mut bytes = [0; 512];
-    let (read_now, _) = rustix::net::recv(&socket, &mut bytes[..], RecvFlags::empty())?;
-    match each(&bytes[..read_now], |_| ()) {
+    match ask(DESTROY, ASKED, (one.family, one.protocol), u32::MAX, &one.id)?.one(|_| ()) {
         // It ended by itself.
         Err(io::Errno::NOENT) => Ok(()),
-        done => done.map(drop),
+        done => done,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::netlink::{HEADER, NLMSG_DONE, NLMSG_ERROR, each};
     use super::*;
 
     #[test]

@@ -4,9 +4,11 @@
 
 #![allow(deprecated, reason = "see hooks.rs")]
 
+use super::devices::{Behind, Devices};
 use super::files;
 use super::hooks::Hooks;
 use super::probe;
+use super::veth::Device;
 use super::words::{self, Count, Order, Orders, Peer};
 use super::{now, taken};
 use crate::block::mounted;
@@ -16,7 +18,7 @@ use crate::pin::Pins;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, CgroupStorage, HashMap, MapData, MapError};
-use quell_model::{CutStanding, CutTerms, Net};
+use quell_model::{CutDevices, CutStanding, CutTerms, Net};
 use std::collections::{HashMap as Table, HashSet};
 use std::fs::File;
 use std::io;
@@ -31,6 +33,7 @@ const NOEXIST: u64 = 1;
 
 pub(super) struct Held {
     hooks: Hooks,
+    devices: Devices,
     groups: HashMap<MapData, u64, Orders>,
     orders: HashMap<MapData, u64, Order>,
     peers: LpmTrie<MapData, Peer, u32>,
@@ -43,7 +46,8 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(mut ebpf: Ebpf, pins: Option<Arc<Pins>>) -> Result<Self, MapError> {
         Ok(Self {
-            hooks: Hooks::new(CgroupStorage::try_from(taken(&mut ebpf, "CUT_HOMES"))?, pins),
+            hooks: Hooks::new(CgroupStorage::try_from(taken(&mut ebpf, "CUT_HOMES"))?, pins.clone()),
+            devices: Devices::new(HashMap::<_, u32, Behind>::try_from(taken(&mut ebpf, "CUT_DEVICES"))?, pins),
             groups: HashMap::try_from(taken(&mut ebpf, "CUT_GROUPS"))?,
             orders: HashMap::try_from(taken(&mut ebpf, "CUT_ORDERS"))?,
             peers: LpmTrie::try_from(taken(&mut ebpf, "CUT_PEERS"))?,
@@ -130,6 +134,26 @@ impl Held {
         Ok(())
     }
 
+    /// Hooks in the devices that lead into the network of a cgroup on which an order stands, as far as they can be.
+    pub(super) fn hook_devices(&mut self, group: u64, found: &[Device]) -> Result<CutDevices, String> {
+        let mut all = CutDevices::default();
+        if !self.holds(group)? {
+            return Ok(all);
+        }
+        for device in found {
+            match self.devices.hang(&self.ebpf, group, device) {
+                Ok(()) => all.hooked.push(device.name.clone()),
+                Err(why) => all.left.push(format!("the device `{}` is not hooked: {why}", device.name)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether all of these are hooked, for that cgroup.
+    pub(super) fn are_hooked(&self, group: u64, devices: &[Device]) -> Result<bool, String> {
+        Ok(self.holds(group)? && devices.iter().all(|device| self.devices.is_hooked(group, device.index)))
+    }
+
     /// Takes it out, its group's hooks too when it was the last; false when nothing stood there.
     pub(super) fn remove(&mut self, id: u64) -> Result<bool, String> {
         let stood = self.order(id)?;
@@ -139,6 +163,7 @@ impl Held {
             orders.iter_mut().filter(|one| **one == id).for_each(|one| *one = 0);
             if orders == Orders::default() {
                 gone(self.groups.remove(&group))?;
+                self.devices.take_down(group)?;
                 self.hooks.take_down(group)?;
             } else {
                 self.groups.insert(group, orders, 0).map_err(|e| chain(&e))?;
@@ -167,7 +192,10 @@ impl Held {
     pub(super) fn all(&self) -> Result<Vec<CutStanding>, String> {
         let mut all = standing(&self.orders, &self.peers, &self.counts)?;
         for one in &mut all {
+            let (devices, missing) = self.devices.of(one.group)?;
+            one.devices = devices;
             one.unhooked = self.hooks.missing(one.group);
+            one.unhooked.extend(missing);
             let orders = there(self.groups.get(&one.group, 0))?.unwrap_or_default();
             if !orders.contains(&one.terms.id) {
                 one.unhooked.push("groups".to_owned());
@@ -210,6 +238,7 @@ impl Held {
                 self.hooks.take_down(group)?;
             }
         }
+        self.devices.settle(&groups)?;
         Ok(stand)
     }
 }
@@ -232,7 +261,8 @@ pub(super) fn standing(
     let told = |(id, order): (u64, Order)| {
         let count = there(counts.get(&id, 0))?.unwrap_or_default();
         let terms = words::terms(id, &order, nets.remove(&id).unwrap_or_default());
-        Ok(CutStanding { group: words::group(&order), terms, dropped: words::dropped(&count), unhooked: Vec::new() })
+        let (group, dropped) = (words::group(&order), words::dropped(&count));
+        Ok(CutStanding { group, terms, dropped, devices: Vec::new(), unhooked: Vec::new() })
     };
     orders.into_iter().map(told).collect()
 }
@@ -258,7 +288,7 @@ fn there<T>(got: Result<T, MapError>) -> Result<Option<T>, String> {
     }
 }
 
-fn gone(removed: Result<(), MapError>) -> Result<(), String> {
+pub(super) fn gone(removed: Result<(), MapError>) -> Result<(), String> {
     match removed {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),

@@ -16,6 +16,8 @@ const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
+/// `BPF_F_BEFORE`: of nothing, and so of all.
+const BEFORE: u32 = 1 << 3;
 
 /// `BPF_CGROUP_MAX_PROGS` (kernel/bpf/cgroup.c).
 const MOST_HANGING: usize = 64;
@@ -27,12 +29,12 @@ pub(super) struct Link(OwnedFd);
 impl Link {
     /// Hangs the program there; `hook` is a `bpf_attach_type`.
     pub(super) fn create(program: impl AsFd, group: impl AsFd, hook: u32) -> io::Result<Self> {
-        let words = [number(&program.as_fd()), number(&group.as_fd()), hook, 0];
-        let mut attr = [0; 8];
-        for (word, two) in attr.iter_mut().zip(words.chunks(2)) {
-            *word = u64::from(two[0]) | u64::from(two[1]) << 32;
-        }
-        call(LINK_CREATE, &attr).map(Self)
+        call(LINK_CREATE, &wanted([number(&program.as_fd()), number(&group.as_fd()), hook, 0])).map(Self)
+    }
+
+    /// Hangs the program on the device of that number in this thread's network namespace, before all others (tcx: Linux 6.6).
+    pub(super) fn before_all(program: impl AsFd, device: u32, hook: u32) -> io::Result<Self> {
+        call(LINK_CREATE, &wanted([number(&program.as_fd()), device, hook, BEFORE])).map(Self)
     }
 
     /// The hook that is pinned there.
@@ -50,9 +52,26 @@ impl Link {
 
     /// The number of the cgroup on which it hangs, and the hook; `None` when it hangs nowhere: its cgroup is gone.
     pub(super) fn hangs(&self) -> Option<(u64, u32)> {
-        let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
-        hangs(&told)
+        hangs(&self.told()?)
     }
+
+    /// The number of the device on which it hangs, 0 once that is gone, and the hook; `None` when it is no hook of a device.
+    pub(super) fn hangs_on_device(&self) -> Option<(u32, u32)> {
+        hangs_on_device(&self.told()?)
+    }
+
+    fn told(&self) -> Option<String> {
+        fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()
+    }
+}
+
+/// What is asked for a link: the program, on what, which hook, and how.
+fn wanted(words: [u32; 4]) -> [u64; 8] {
+    let mut attr = [0; 8];
+    for (word, two) in attr.iter_mut().zip(words.chunks(2)) {
+        *word = u64::from(two[0]) | u64::from(two[1]) << 32;
+    }
+    attr
 }
 
 /// The ids of the programs that hang on this very cgroup, whoever's they are; of very many the first.
@@ -73,9 +92,18 @@ pub(super) fn hanging(group: impl AsFd, hook: u32) -> io::Result<Vec<u32>> {
 
 /// What `/proc/PID/fdinfo` says of it (kernel/bpf/cgroup.c `bpf_cgroup_link_show_fdinfo`: 5.8).
 fn hangs(told: &str) -> Option<(u64, u32)> {
-    let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
-    let group = value("cgroup_id")?.trim().parse().ok().filter(|group| *group != 0)?;
-    Some((group, value("attach_type")?.trim().parse().ok()?))
+    let group = value(told, "cgroup_id")?.parse().ok().filter(|group| *group != 0)?;
+    Some((group, value(told, "attach_type")?.parse().ok()?))
+}
+
+/// The same of a device's (kernel/bpf/tcx.c `tcx_link_fdinfo`: 6.6).
+fn hangs_on_device(told: &str) -> Option<(u32, u32)> {
+    Some((value(told, "ifindex")?.parse().ok()?, value(told, "attach_type")?.parse().ok()?))
+}
+
+/// The first word of a line: the number is followed by its name.
+fn value<'a>(told: &'a str, name: &str) -> Option<&'a str> {
+    told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))?.split_whitespace().next()
 }
 
 fn number(fd: &impl AsRawFd) -> u32 {
@@ -106,5 +134,8 @@ mod tests {
         assert_eq!(hangs(told), Some((4711, 1)));
         assert_eq!(hangs(&told.replace("4711", "0")), None, "its cgroup is gone");
         assert_eq!(hangs("pos:\t0\n"), None);
+        let told = "pos:\t0\nlink_type:\ttcx\nprog_id:\t9\nifindex:\t12\nattach_type:\t46 (tcx_ingress)\n";
+        assert_eq!(hangs_on_device(told), Some((12, 46)));
+        assert_eq!(hangs(told), None);
     }
 }

@@ -10,6 +10,7 @@
 //! quell up        ◀─ read ── COUNTS ◀── what was dropped       sockets ── sock_diag ── destroyed
 //! ```
 
+mod devices;
 mod diag;
 mod files;
 mod group;
@@ -17,8 +18,10 @@ mod held;
 mod hooks;
 mod left;
 mod link;
+mod netlink;
 mod probe;
 mod sockets;
+mod veth;
 mod words;
 
 pub use left::pinned;
@@ -30,7 +33,7 @@ use crate::pin::{self, Pins};
 use aya::maps::Map;
 use aya::{Btf, Ebpf};
 use held::Held;
-use quell_model::{Cut, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
+use quell_model::{Cut, CutDevices, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,12 +47,13 @@ const ORDERS: &str = "cut1_orders";
 const PEERS: &str = "cut1_peers";
 const COUNTS: &str = "cut1_counts";
 /// What the maps that outlive quell are pinned as.
-const KEPT: [(&str, &str); 5] = [
+const KEPT: [(&str, &str); 6] = [
     ("CUT_HOMES", "cut1_homes"),
     ("CUT_GROUPS", "cut1_groups"),
     ("CUT_ORDERS", ORDERS),
     ("CUT_PEERS", PEERS),
     ("CUT_COUNTS", COUNTS),
+    ("CUT_DEVICES", "cut1_devices"),
 ];
 
 /// There is no cut here.
@@ -87,6 +91,7 @@ impl KernelCut {
         let mut loader = pin::loader(&btf, pins.as_deref(), &KEPT);
         let mut ebpf = loader.load(CUT_OBJECT).map_err(|e| load::maps_refused(&e))?;
         hooks::load(&mut ebpf)?;
+        devices::load(&mut ebpf)?;
         files::load(&mut ebpf, &btf).map_err(|e| load::probe_refused("cut_files", &e))?;
         drop(btf);
         let mut held = Held::new(ebpf, pins.clone()).map_err(|e| load::maps_refused(&e))?;
@@ -143,6 +148,19 @@ impl KernelCut {
 impl Cut for KernelCut {
     fn enter(&self, group: &Path, terms: &CutTerms) -> Result<(), String> {
         self.held().enter(group, terms)
+    }
+
+    fn hook_devices(&self, group: &Path) -> Result<CutDevices, String> {
+        let number = std::fs::metadata(group).map_err(|e| format!("`{}` cannot be read: {e}", group.display()))?.ino();
+        // The looking is no matter of the lock.
+        let found = veth::of(group)?;
+        self.held().hook_devices(number, &found.devices)
+    }
+
+    fn is_closed(&self, group: &Path) -> Result<bool, String> {
+        let number = std::fs::metadata(group).map_err(|e| format!("`{}` cannot be read: {e}", group.display()))?.ino();
+        let found = veth::of(group)?;
+        Ok(found.is_all && self.held().are_hooked(number, &found.devices)?)
     }
 
     fn standing(&self, id: u64) -> Result<Option<CutStanding>, String> {

@@ -22,3 +22,4 @@ mod orders;
 mod processes;
 mod relays;
 mod turns;
+mod veth;

@@ -13,7 +13,7 @@ pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg(&self.0).status());
+        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
     }
 }
 

@@ -113,9 +113,21 @@ pub struct CutStanding {
     pub terms: CutTerms,
     /// What it dropped.
     pub dropped: CutDropped,
-    /// Hooks of the cgroup that are missing: while one is, the order is not whole.
+    /// Devices that are hooked too: whatever passes them, whoever's packet it is, is dropped or not by the same orders.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// Hooks of the cgroup, or devices, that are missing: while one is, the order is not whole.
     #[serde(default)]
     pub unhooked: Vec<String>,
+}
+
+/// The devices that lead into a cgroup's network.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CutDevices {
+    /// Their names.
+    pub hooked: Vec<String>,
+    /// Those that cannot be hooked, each with why.
+    pub left: Vec<String>,
 }
 
 /// The sockets that an order is to end, one line each.
@@ -144,6 +156,20 @@ pub trait Cut: Send + Sync {
     /// # Errors
     /// A sentence, when there is no room or the kernel refuses; nothing of it stands then.
     fn enter(&self, group: &Path, terms: &CutTerms) -> Result<(), String>;
+
+    /// Hooks the host's ends of the veths that lead into the network of a cgroup on which an order stands, where that network is its processes'
+    /// alone: the orders hold there for every packet, also where no socket of the cgroup sends it.
+    ///
+    /// # Errors
+    /// A sentence, when they cannot be told.
+    fn hook_devices(&self, group: &Path) -> Result<CutDevices, String>;
+
+    /// Whether nothing leads out of the networks that the cgroup's processes are in but devices that are hooked: then the orders hold for whatever
+    /// they send, by any socket.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot be told.
+    fn is_closed(&self, group: &Path) -> Result<bool, String>;
 
     /// The order with this id.
     ///

@@ -46,7 +46,7 @@ pub use action::{
     Action, ActionContext, ActionError, ActionSpec, Guarantee, IdempotencyKey, Lane, Look, Plan, Progress, Stop,
     Target, TargetFacts, Truth, Want,
 };
-pub use cut::{Cut, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms, Net};
+pub use cut::{Cut, CutDevices, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms, Net};
 pub use detection::{Detection, Level, RuleRef};
 pub use doom::{Below, Doom};
 pub use event::{Class, Entity, Event, EventHead, Field, LogSource, OwnedEvent, Subject};

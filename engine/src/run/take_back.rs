@@ -9,7 +9,7 @@
 //! done is taken back, the latest first, before it is told as undone; what could not be taken
 //! back is told as stuck, with what is left standing; where nobody knows, it is told that it may have been.
 
-use super::attempt::{in_time, place};
+use super::attempt::{ASKING, place};
 use super::job::{self, Answer, Work};
 use super::machine::Run;
 use super::purpose::Purpose;
@@ -20,7 +20,7 @@ use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
 use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 use quell_model::world::Verb;
-use quell_model::{Action, ActionError, Json, Name, Outcome, Plan, RunId, Stop, StoreError, Truth};
+use quell_model::{Action, ActionError, Clock, Json, Name, Outcome, Plan, RunId, Stop, StoreError, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -320,6 +320,10 @@ impl TakenBack {
             (Some(Ok(output)), Ok(Truth::Unproved(why))) => {
                 (output.clone(), format!("the world was asked, and not all of it was seen: {why}"))
             }
+            // Whoever cannot be asked now may be at the next attempt; whoever never can is told with it.
+            (Some(Ok(_)), Err(error)) if may_go(error) => {
+                return Err((ActionError::retry(format!("the world could not be asked: {error}")), true));
+            }
             (Some(Ok(output)), Err(error)) => (output.clone(), format!("the world could not be asked: {error}")),
             (Some(Err(ActionError::Unknown { why })), Ok(Truth::HoldsNot(stands))) => {
                 return Err((ActionError::retry(format!("{why}: {stands}")), false));
@@ -336,6 +340,13 @@ impl TakenBack {
     }
 }
 
+/// Whether nothing of it stands. Whoever does not answer in time may do so later.
+async fn ask(clock: &Arc<dyn Clock>, verb: &dyn Action, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
+    let deadline = clock.now().after(ASKING);
+    let late = || Err(ActionError::retry("there was no answer in time"));
+    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify_undone(plan, cx), late).await
+}
+
 /// Asks, undoes what stands, and asks again; the error is a panic's.
 async fn undo(
     verb: &dyn Action,
@@ -346,7 +357,7 @@ async fn undo(
 ) -> Result<TakenBack, Answer> {
     let clock = Arc::clone(&cx.clock);
     let asking = cx.clone();
-    let before = in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await;
+    let before = ask(&clock, verb, admitted.plan(), &asking).await;
     if before == Ok(Truth::Holds) {
         return Ok(TakenBack { undone: None, stood: false, truth: before });
     }
@@ -359,7 +370,7 @@ async fn undo(
     });
     let undone = undone.await?;
     let truth = match &undone {
-        Ok(_) | Err(ActionError::Unknown { .. }) => in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await,
+        Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, verb, admitted.plan(), &asking).await,
         Err(error) => Err(error.clone()),
     };
     Ok(TakenBack { undone: Some(undone), stood, truth })

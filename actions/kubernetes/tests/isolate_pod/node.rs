@@ -7,7 +7,7 @@ use super::{VERB, opens, policies, service, uid};
 use quell_actions::HostWorld;
 use quell_actions::network::PodCut;
 use quell_kubernetes::{Cluster, Settings};
-use quell_model::{Cut, CutDropped, CutRule, CutSockets, CutStanding, CutTerms, Json, Truth, Want};
+use quell_model::{Cut, CutDevices, CutDropped, CutRule, CutSockets, CutStanding, CutTerms, Json, Truth, Want};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,9 +27,18 @@ struct Paper {
 impl Cut for Paper {
     fn enter(&self, group: &Path, terms: &CutTerms) -> Result<(), String> {
         let group = fs::metadata(group).map_err(|error| error.to_string())?.ino();
-        let one = CutStanding { group, terms: terms.clone(), dropped: CutDropped::default(), unhooked: Vec::new() };
+        let (terms, dropped) = (terms.clone(), CutDropped::default());
+        let one = CutStanding { group, terms, dropped, devices: Vec::new(), unhooked: Vec::new() };
         self.orders.lock().unwrap().insert(terms.id, one);
         Ok(())
+    }
+
+    fn hook_devices(&self, _: &Path) -> Result<CutDevices, String> {
+        Ok(CutDevices::default())
+    }
+
+    fn is_closed(&self, _: &Path) -> Result<bool, String> {
+        Ok(false)
     }
 
     fn standing(&self, id: u64) -> Result<Option<CutStanding>, String> {

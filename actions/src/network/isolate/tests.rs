@@ -5,7 +5,7 @@ use super::*;
 use crate::testing::{Act, Family};
 use crate::world::CgroupKind;
 use quell_model::guard::Within;
-use quell_model::{Decision, IdempotencyKey, TargetFacts};
+use quell_model::{CutDevices, Decision, IdempotencyKey, TargetFacts};
 use std::fs;
 
 fn verb(family: &Family, paper: &Arc<Paper>) -> Isolate {
@@ -114,6 +114,14 @@ fn what_of_its_sockets_cannot_be_ended_or_told_is_told_as_that_and_the_cut_stand
     assert_eq!(output["left"].as_array().unwrap().len(), 10);
     let told = "10 sockets of it are open still: a packet socket of process 1".to_owned();
     assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::HoldsNot(told)));
+    // Where all that leads out of its network is cut, they carry nothing.
+    *paper.closed.lock().unwrap() = true;
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::Holds));
+    let (hooked, left) = (vec!["veth0".to_owned()], vec!["the device `veth1` is not hooked: no".to_owned()]);
+    *paper.devices.lock().unwrap() = CutDevices { hooked, left };
+    let output = finish(verb.run(&go, &cx)).unwrap();
+    assert_eq!(output["devices"], json!(["veth0"]));
+    assert_eq!(output["left"].as_array().unwrap().last().unwrap(), "the device `veth1` is not hooked: no");
 }
 
 #[test]

@@ -115,3 +115,74 @@ fn what_may_have_been_taken_back_is_stuck_and_told_as_that() {
         assert!(yard.notes().iter().any(|note| note.contains(said)), "{case}: {:?}", yard.notes());
     }
 }
+
+/// Taken back at once; what the world says of it from then on, in turn, and the last once more. Before that, it stands.
+struct Asked(&'static ActionSpec, Mutex<(bool, VecDeque<Result<Truth, ActionError>>)>);
+
+#[async_trait::async_trait]
+impl Action for Asked {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, _: &Json) -> Result<Plan, ActionError> {
+        Ok(Plan::default())
+    }
+
+    async fn run(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        Ok(json!({}))
+    }
+
+    async fn verify(&self, _: &Plan, want: Want) -> Result<Truth, ActionError> {
+        if want == Want::Acted {
+            return Ok(Truth::Holds);
+        }
+        let mut at = self.1.lock().unwrap();
+        let (true, says) = &mut *at else { return Ok(Truth::HoldsNot("it stands".into())) };
+        let next = if says.len() > 1 { says.pop_front() } else { says.front().cloned() };
+        next.unwrap()
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        self.1.lock().unwrap().0 = true;
+        Ok(json!({}))
+    }
+}
+
+/// (what the world says once it was taken back; how the run ends; what its proof says)
+#[test]
+fn nothing_is_told_as_undone_while_the_world_may_still_be_asked() {
+    let away = || Err(ActionError::retry("nobody answers"));
+    let forbidden = || Err(ActionError::give_up("forbidden"));
+    for (says, end, proof) in [
+        (vec![away(), Ok(Truth::Holds)], record::RunState::Undone, "it stood no more"),
+        (vec![away()], record::RunState::Stuck, "it may have been taken back: the world could not be asked"),
+        (vec![forbidden()], record::RunState::Undone, "the world could not be asked: "),
+        (vec![Ok(Truth::CannotAsk)], record::RunState::Undone, "the world could not be asked"),
+    ] {
+        let case = format!("{says:?}");
+        let plain = spec("process.freeze", Lane::Contain, Guarantee::ExactlyOnceInEffect);
+        let spec = Box::leak(Box::new(ActionSpec { undoable: true, ..plain.clone() }));
+        let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+        yard.stage.core.parts.crew =
+            Crew::new(vec![Verb::Acts(Arc::new(Asked(spec, Mutex::new((false, says.into())))))]);
+        let run = yard.attack(1);
+        let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "over".into(), way: socket() };
+        yard.stage.core.serve(undo).unwrap();
+        let clock = Arc::clone(&yard.clock);
+        yard.stage.until(|stage| {
+            clock.advance(Duration::from_secs(1));
+            stage.core.is_idle()
+        });
+        yard.stage.core.turn();
+        let records = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap();
+        let told = records.iter().rev().find_map(|record| match &record.body {
+            Body::UndoFinished(finished) => Some(finished.proof.clone()),
+            _ => None,
+        });
+        let told = told.unwrap_or_else(|| panic!("{case}: {:?}", yard.stage.story(&run)));
+        assert!(told.contains(proof), "{case}: {told}");
+        let Body::RunFinished(finished) = &records.last().unwrap().body else { panic!("{case}: it has not ended") };
+        assert_eq!(finished.state, end, "{case}");
+    }
+}
