@@ -4,24 +4,63 @@
 //! keeps no header of an answer. Keeps true: what is not such a refusal passes as it came; of one no more is read than people are told.
 
 use http::header::RETRY_AFTER;
-use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
-use kube::client::DynBody;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::{Body, DynBody};
 use kube::core::Status;
 use kube::core::response::StatusDetails;
 use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tower::Service;
 
 /// Of what a refusal says at most so much is read.
 const SAID: usize = 64 << 10;
 
+type Failed = Box<dyn Error + Send + Sync>;
+type Answered = Result<Response<Box<DynBody>>, Failed>;
+
+/// A client whose answers are heard.
+#[derive(Clone, Debug)]
+pub(crate) struct Hears<S>(pub(crate) S);
+
+impl<S> Service<Request<Body>> for Hears<S>
+where
+    S: Service<Request<Body>, Response = Response<Box<DynBody>>, Error = Failed>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = Failed;
+    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async {
+            match answer.await {
+                Ok(answer) => heard(answer).await,
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
 /// An answer as it came, but one that asks to wait as the error that says for how long.
-pub(crate) async fn heard(
-    answer: Response<Box<DynBody>>,
-) -> Result<Response<Box<DynBody>>, Box<dyn Error + Send + Sync>> {
+async fn heard(answer: Response<Box<DynBody>>) -> Answered {
     let Some(seconds) = asked_to_wait(&answer) else { return Ok(answer) };
     let code = answer.status();
     // What it says is for people: that it is to be waited for holds without it.
-    let said = Limited::new(answer.into_body(), SAID).collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+    let (mut body, mut said) = (answer.into_body(), Vec::new());
+    while let Some(Ok(frame)) = body.frame().await {
+        said.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if said.len() > SAID {
+            said.clear();
+            break;
+        }
+    }
     Err(Box::new(kube::Error::Api(Box::new(refusal(code, &said, seconds)))))
 }
 
@@ -52,7 +91,6 @@ fn refusal(code: StatusCode, said: &[u8], seconds: u32) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::client::Body;
 
     async fn of(code: u16, wait: Option<&str>, body: &str) -> Option<(u16, String, Option<u32>)> {
         let mut answer = Response::builder().status(code);
@@ -60,7 +98,7 @@ mod tests {
             answer = answer.header(RETRY_AFTER, wait);
         }
         let body = Body::from(body.as_bytes().to_vec());
-        let body: Box<DynBody> = Box::new(body.map_err(|error| -> Box<dyn Error + Send + Sync> { error.into() }));
+        let body: Box<DynBody> = Box::new(body.map_err(|error| -> Failed { error.into() }));
         match heard(answer.body(body).unwrap()).await {
             Ok(passed) => {
                 assert_eq!(passed.status().as_u16(), code);

@@ -4,7 +4,7 @@
 //! what it was made of holds and the server knows quell by it; a cluster that is not to be found is an error with a hint, and is looked for
 //! again by who asks next; nobody waits for long while it is made, whatever a kubeconfig's plugin does.
 
-use crate::busy::heard;
+use crate::busy::Hears;
 use crate::call::{CallError, Calls};
 use crate::pods::Known;
 use kube::client::ClientBuilder;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tower::util::AndThenLayer;
+use tower::layer::layer_fn;
 
 /// For a connection: an API server is near.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -305,7 +305,7 @@ async fn make(told: &Result<(), String>, settings: Option<&Settings>) -> Result<
     config.connect_timeout = Some(CONNECT);
     // Every call has a bound of its own, and says itself what may be tried again.
     config.default_retry = false;
-    let built = ClientBuilder::try_from(config).map(|builder| builder.with_layer(&AndThenLayer::new(heard)).build());
+    let built = ClientBuilder::try_from(config).map(|builder| builder.with_layer(&layer_fn(Hears)).build());
     built.map_err(|error| match error {
         kube::Error::Auth(_) => CallError::NoCluster(crate::call::NO_LOGIN.to_owned()),
         error => CallError::NoCluster(format!("no client can be made of its configuration: {error}")),
