@@ -27,9 +27,9 @@ struct Paper {
 impl Cut for Paper {
     fn enter(&self, group: &Path, terms: &CutTerms) -> Result<(), String> {
         let group = fs::metadata(group).map_err(|error| error.to_string())?.ino();
-        let (terms, dropped) = (terms.clone(), CutDropped::default());
+        let (id, terms, dropped) = (terms.id, terms.clone(), CutDropped::default());
         let one = CutStanding { group, terms, dropped, devices: Vec::new(), unhooked: Vec::new() };
-        self.orders.lock().unwrap().insert(terms.id, one);
+        self.orders.lock().unwrap().insert(id, one);
         Ok(())
     }
 
