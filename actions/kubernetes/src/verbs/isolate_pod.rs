@@ -138,8 +138,10 @@ struct Order {
 impl Order {
     /// What stands beside the cut on its node: whether it does anything is not to be seen from here.
     fn unproved(&self) -> Option<String> {
-        let stands = self.cut.is_some() && self.policy && self.api == Api::Writes;
-        stands.then(|| format!("its NetworkPolicy stands in the API, and {}", self.enforcer))
+        let stands = self.cut.is_some() && self.policy && !matches!(self.api, Api::Gone | Api::Away(_));
+        let asked = Some(self.enforcer.as_str()).filter(|said| !said.is_empty());
+        let enforcer = asked.unwrap_or("nobody was asked whether anything enforces it");
+        stands.then(|| format!("its NetworkPolicy stands in the API, and {enforcer}"))
     }
 }
 
