@@ -236,3 +236,43 @@ fn a_pinned_last_resort_that_is_there_no_more_is_whom_the_policy_names_now() {
     assert_eq!(night.mail.told()[2], "head: nobody answered in time");
     assert!(night.console.got().is_empty());
 }
+
+#[test]
+fn a_ladder_goes_on_by_the_steps_and_waits_that_it_began_with_and_the_next_one_goes_by_the_new() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    reads(&mut night, |escalation| {
+        let policy = escalation.policies.get_mut("security").unwrap();
+        policy.steps = vec![rung(&["lead"], 1, Ack::Any), rung(&["ana"], 2, Ack::Any)];
+        policy.last_resort = vec![Target::Person("bo".into())];
+        policy.ack_timeout = Some(MINUTE);
+    });
+    night.pass(MINUTE * 5 - Duration::from_secs(1));
+    assert_eq!(night.moves(), [(1, to(0))], "the wait that it began with");
+    // Nor does an engine that has read nothing but the new file lead it elsewhere.
+    let mut night = night.again("b", &[Says::Takes]);
+    night.pass(Duration::from_secs(1));
+    night.receive(2);
+    night.pass(MINUTE * 10 - Duration::from_secs(1));
+    assert_eq!(night.moves(), [(1, to(0)), (1, to(1))], "the wait of its second step");
+    night.pass(Duration::from_secs(1));
+    night.receive(3);
+    let late = "nobody answered in time";
+    assert_eq!(night.mail.told()[1..], [format!("bo: {late}"), format!("lead: {late}")]);
+    night.acks("lead", None).unwrap();
+    night.pass(MINUTE * 20);
+    assert_eq!(night.moves().len(), 3, "nor is it raised by the new time");
+    let before = night.mail.got().len();
+    night.flood(2..3, None);
+    let mail = Arc::clone(&night.mail);
+    for (minutes, told) in [(0, 1), (1, 2), (2, 3)] {
+        night.pass(MINUTE * minutes);
+        night.yard.stage.until(|stage| mail.got().len() >= before + told && stage.core.pages_under_way() == 0);
+    }
+    let told = night.mail.told().split_off(before);
+    assert_eq!(
+        told,
+        ["lead: an incident of level high was opened".into(), format!("ana: {late}"), format!("bo: {late}")]
+    );
+}
