@@ -249,6 +249,18 @@ impl Account {
         pages.map(|page| &page.way).filter(|way| **way != Way::Console)
     }
 
+    /// The policy that its records pin.
+    #[cfg(test)]
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    /// Up to which step it was sent, and has not gone yet.
+    #[cfg(test)]
+    pub(crate) fn sent(&self) -> Option<u32> {
+        self.sent
+    }
+
     /// What is not as it should be by now.
     #[must_use]
     pub fn differences(&self, watch: &Watch) -> Vec<Difference> {

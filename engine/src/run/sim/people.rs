@@ -8,11 +8,15 @@
 //!
 //! Owns the moves. After them everybody goes home: faults end, nobody answers any more, and days pass. Then every ladder has
 //! reached its last resort or is over; the incidents are resolved, and every ladder is. The auditor, asked at each rest, is content.
+//! Meanwhile the file with the policies is read anew, and silences are said and end.
 //! **Invariant:** a seed gives the same records and the same tape each time.
 
 mod laws;
 mod make;
+mod met;
 mod post;
+mod steps;
+mod told;
 
 use super::check;
 use super::play::Told;
@@ -25,14 +29,15 @@ use crate::run::fixtures::socket;
 use crate::run::pages::PATIENCE;
 use crate::run::question::AnswerGiven;
 use crate::run::request::Pressed;
-use crate::run::{Refusal, Request};
+use crate::run::{Refusal, Request, Silenced};
 use crate::store::by_hand::{self, At};
 use make::PEOPLE;
+use met::Met;
 use post::Tape;
 use quell_model::notice::Way;
-use quell_model::record::{LadderChange, PageState, Place, QuestionKind};
-use quell_model::{Body, Class, Hash, IncidentId, Json, LadderId, Level, Name, OfLadder, RunId, Seq, Stamp, StreamId};
-use std::collections::{BTreeMap, BTreeSet};
+use quell_model::record::{Covers, QuestionKind};
+use quell_model::{Class, Hash, IncidentId, Json, LadderId, Level, Name, OfLadder, RunId, Seq, Stamp, StreamId};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,6 +53,7 @@ struct Night {
     rng: Rng,
     tape: Arc<Mutex<Tape>>,
     escalation: Arc<Escalation>,
+    times: steps::Times,
     slack_takes_keys: bool,
     /// The channels that are there.
     there: BTreeSet<Name>,
@@ -93,7 +99,10 @@ impl Night {
         let wrong = rng.of(&[0, 0, 10]);
         stage.world.state().mood = WorldMood { wrong, slow: 20, mute: 0 };
         let since = (stage.now(), 0);
-        let mut night = Self { stage, rng, tape, escalation, slack_takes_keys, there, seen: 0, since, one_boot: true };
+        let mut times = steps::Times::default();
+        times.reads(stage.now(), &escalation);
+        let mut night =
+            Self { stage, rng, tape, escalation, times, slack_takes_keys, there, seen: 0, since, one_boot: true };
         night.lives();
         night
     }
@@ -115,9 +124,10 @@ impl Night {
         match self.rng.below(100) {
             0..30 => self.stage.deliver(),
             30..38 => self.stage.work(),
-            38..54 => drop(self.stage.wait()),
+            38..54 => drop(self.waits()),
             54..58 => self.stage.clock.advance(Duration::from_millis(self.rng.next() % 120_000)),
-            58..66 => self.detect(),
+            58..65 => self.detect(),
+            65..66 => self.reads(),
             66..80 => self.press()?,
             80..87 => self.person(),
             87..92 => {
@@ -136,11 +146,37 @@ impl Night {
             96..97 => {
                 self.tape.lock().unwrap().all.iter_mut().for_each(|given| given.cut = true);
                 self.stage.die(Death::PowerCut);
+                self.times.forgets();
                 self.one_boot = false;
             }
             _ => laws::live(&self.stage, self.one_boot)?,
         }
         Ok(())
+    }
+
+    /// To the next moment that somebody waits for; false: nobody does.
+    fn waits(&mut self) -> bool {
+        let waited = self.stage.wait();
+        self.turned();
+        waited
+    }
+
+    /// The engine, where it lives, has done what was due.
+    fn turned(&mut self) {
+        if self.stage.life.is_some() {
+            self.times.turned(self.stage.now());
+        }
+    }
+
+    /// Whoever is told is told otherwise from now on: other policies, of the same people and channels.
+    fn reads(&mut self) {
+        let mut escalation = Escalation::clone(&self.escalation);
+        make::policies(&mut self.rng, &mut escalation);
+        self.escalation = Arc::new(escalation);
+        self.times.reads(self.stage.now(), &self.escalation);
+        self.stage.definitions.escalation = Some(Arc::clone(&self.escalation));
+        let definitions = self.stage.definitions.clone();
+        self.stage.alive(|life| life.core.reload(definitions));
     }
 
     fn boots(&mut self) {
@@ -160,6 +196,7 @@ impl Night {
         let class = self.rng.of(&[Class::ProcessCreation, Class::FileEvent]);
         let mut detection = super::make::about("rule", subject, class, self.seen, self.stage.now(), Duration::ZERO);
         detection.rule.level = self.rng.of(&[Level::Medium, Level::High, Level::Critical]);
+        detection.backfill = self.rng.chance(5);
         self.stage.alive(|life| life.core.detections([detection]));
     }
 
@@ -259,7 +296,7 @@ impl Night {
         let runs = self.ids(StreamId::as_run);
         let by = self.who();
         let (via, why) = (Name::from("socket"), String::new());
-        let request = match self.rng.below(10) {
+        let request = match self.rng.below(14) {
             _ if incidents.is_empty() => return,
             0 if !runs.is_empty() => Request::Cancel { run: self.rng.of(&runs), by },
             1 if !runs.is_empty() => Request::Undo { run: self.rng.of(&runs), step: None, by, way: socket(), why },
@@ -268,6 +305,26 @@ impl Night {
             5 | 6 => {
                 let incident = self.rng.of(&incidents);
                 Request::Acknowledge { incident, acknowledged: false, why, by, via, generation: None }
+            }
+            10 | 11 => {
+                let covers = Covers { level: Some(self.rng.of(&[Level::High, Level::Critical])), ..Covers::default() };
+                let lasts = Duration::from_secs(self.rng.of(&[30, 600, 7200]));
+                let maintenance = self.rng.chance(30);
+                let wanted = Silenced { covers, lasts, reason: "a drill".into(), maintenance };
+                Request::Silence { wanted: wanted.into(), by, via }
+            }
+            12 => {
+                let standing = self.stage.life.as_ref().map(|life| life.core.all_silences()).unwrap_or_default();
+                let Some(first) = standing.first() else { return };
+                Request::EndSilence { silence: first.id.clone(), by, via }
+            }
+            13 => {
+                let playbooks = &self.stage.definitions.playbooks;
+                if playbooks.is_empty() {
+                    return;
+                }
+                let playbook = self.rng.of(playbooks).name.clone();
+                Request::Start { playbook, event: None, inputs: serde_json::json!({}), mode: None, by }
             }
             _ => {
                 let incident = self.rng.of(&incidents);
@@ -325,10 +382,11 @@ impl Night {
             }
             self.stage.work();
             self.stage.alive(|life| life.core.pass());
+            self.turned();
             if self.stage.gather() {
                 continue;
             }
-            if self.stage.now() < end && self.stage.wait() {
+            if self.stage.now() < end && self.waits() {
                 still = 0;
                 continue;
             }
@@ -367,7 +425,9 @@ impl Night {
         let slack = self.slack_takes_keys;
         let keyed = |way: &Way| matches!(way, Way::Webhook(_)) || slack && matches!(way, Way::Slack(_));
         laws::of_all((streams, &tape.all), &self.escalation, &keyed)?;
-        met.count(streams, &tape.all);
+        steps::hold(streams, &self.times)?;
+        let by_others = told::by_others(streams, &self.escalation)?;
+        met.count(streams, &tape.all, (self.times.files(), by_others));
         Ok(())
     }
 
@@ -384,85 +444,6 @@ impl Night {
             return Err(format!("incident {incident} stands at {standing:?}, its ladder at {:?}", account.stands));
         }
         Ok(())
-    }
-}
-
-/// What the seeds have come by: a law over what never happens holds of itself.
-#[derive(Default)]
-struct Met(Mutex<BTreeMap<&'static str, u64>>);
-
-/// What a long enough search has to come by.
-const HAS_TO_MEET: [&str; 17] = [
-    "acknowledged",
-    "too late",
-    "a link",
-    "unacknowledged",
-    "escalated",
-    "raised",
-    "touched",
-    "grown",
-    "sent",
-    "put off",
-    "refused",
-    "left by a death",
-    "another way",
-    "a repeat",
-    "a correction",
-    "an address of two",
-    "a message for many",
-];
-
-impl Met {
-    fn count(&self, streams: &check::Streams, tape: &[post::Given]) {
-        let mut all = self.0.lock().unwrap();
-        let mut add = |what: &'static str, is: bool| *all.entry(what).or_default() += u64::from(is);
-        for record in streams.values().flatten() {
-            match &record.body {
-                Body::LadderChanged(changed) => {
-                    let what = match changed.change {
-                        LadderChange::Answered => "acknowledged",
-                        LadderChange::AnsweredTooLate => "too late",
-                        LadderChange::Used => "a link",
-                        LadderChange::Unacknowledged => "unacknowledged",
-                        LadderChange::Escalated => "escalated",
-                        LadderChange::Raised => "raised",
-                        LadderChange::Touched => "touched",
-                        LadderChange::Grown => "grown",
-                        LadderChange::Progressed => "progressed",
-                        LadderChange::TurnedAway => "turned away",
-                    };
-                    add(what, true);
-                }
-                Body::PageReceipted(receipted) => {
-                    let what = match &receipted.state {
-                        PageState::Sent(_) => "sent",
-                        PageState::Waits { .. } => "put off",
-                        PageState::Failed { .. } if receipted.attempt == 0 => "left by a death",
-                        PageState::Failed { .. } => "refused",
-                    };
-                    add(what, true);
-                    add("another way", !receipted.instead.is_empty());
-                }
-                Body::LadderMoved(moved) => {
-                    add("an address of two", moved.pages.iter().any(|queued| !queued.page.also.is_empty()));
-                    add("a last resort", moved.to == Place::LastResort);
-                }
-                _ => {}
-            }
-        }
-        tape.iter().for_each(|given| {
-            add("a repeat", given.repeat);
-            add("a correction", given.page.quiet);
-            add("a message for many", given.is_bundle);
-            add("one for many once more", given.is_bundle && given.repeat);
-        });
-    }
-
-    fn is_enough(&self) {
-        let met = self.0.lock().unwrap();
-        for what in HAS_TO_MEET {
-            assert!(met.get(what).is_some_and(|count| *count > 0), "no seed came by `{what}`: {met:?}");
-        }
     }
 }
 

@@ -20,9 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Which channel takes keys.
 pub(super) type Keyed<'a> = dyn Fn(&Way) -> bool + 'a;
 
-/// A question that waits has a ladder, a ladder of questions has one that waits, and what is live is what its records say.
+/// An incident that goes on and a question that waits have a ladder each, a ladder of questions has one that waits, and what is live is
+/// what its records say.
 pub(super) fn live(stage: &Stage, one_boot: bool) -> Result<(), String> {
     let Some(life) = &stage.life else { return Ok(()) };
+    super::told::of_incidents(&life.journal)?;
     let core = &life.core;
     let mut waiting: BTreeSet<LadderId> = BTreeSet::new();
     for (run, live) in &core.runs {

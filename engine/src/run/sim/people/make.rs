@@ -64,21 +64,26 @@ pub(super) fn escalation(rng: &mut Rng) -> Escalation {
         beat: None,
         webhooks: rng.chance(60).then(|| ("phone".into(), phone)).into_iter().collect(),
     };
-    for name in ["default", "security"] {
-        escalation.policies.insert(name.into(), policy(rng));
-    }
+    policies(rng, &mut escalation);
     let when = "incident.level == \"critical\"".to_owned();
     escalation.routes =
         vec![Route { when: Some(when), policy: "security".into() }, Route { when: None, policy: "default".into() }];
     let pair = Approvers {
         people: PEOPLE[..3].iter().map(|name| Name::from(*name)).collect(),
         quorum: 1 + u32::try_from(rng.below(2)).unwrap(),
-        not_requester: false,
+        not_requester: rng.chance(50),
         policy: rng.chance(50).then(|| "security".into()),
     };
     escalation.people.approvers.insert("pair".into(), pair);
     escalation.people.deciders = PEOPLE[..3].iter().map(|name| Name::from(*name)).collect();
     escalation
+}
+
+/// Who is told of what, and when.
+pub(super) fn policies(rng: &mut Rng, escalation: &mut Escalation) {
+    for name in ["default", "security"] {
+        escalation.policies.insert(name.into(), policy(rng));
+    }
 }
 
 fn target(rng: &mut Rng) -> Target {
