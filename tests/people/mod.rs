@@ -4,6 +4,8 @@
 
 #[cfg(feature = "slack")]
 mod asked;
+#[cfg(all(feature = "email", feature = "slack"))]
+mod buttons;
 mod deaths;
 #[cfg(feature = "slack")]
 mod inward;
