@@ -154,7 +154,18 @@ fn what_is_done_is_asked_about_kept_and_taken_back_by_messages_alone() {
     wait_until("bo is asked by mail", || to_bo().is_some());
     let link = scene.browser.link(&to_bo().unwrap());
     let page = scene.browser.get(&link);
-    page.says("process.freeze");
+    // How far it would reach is said wherever it is asked.
+    let reach = "1 target on ";
+    page.says("<dt>Blast radius</dt><dd>1 target on ");
+    let text = to_bo().unwrap()["text"].as_str().unwrap().to_owned();
+    assert!(text.contains(&format!("blast radius: {reach}")), "{text}");
+    let asked = scene
+        .talks
+        .slack
+        .heads()
+        .into_iter()
+        .find(|head| !buttons(head).is_empty() && head["blocks"].to_string().contains("process.freeze"));
+    assert!(asked.unwrap()["blocks"].to_string().contains(reach));
     let token = page.token().unwrap_or_else(|| panic!("{}: {}", page.status, page.body));
     first.goes_on();
     let done = scene.browser.press(&link, "choose:approve", &token);

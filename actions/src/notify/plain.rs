@@ -103,6 +103,7 @@ fn question(asking: &Asking) -> Vec<String> {
     let rows = |name: &str, of: &[String]| {
         of.iter().map(|one| format!("{name}{}", line(one, LONGEST))).collect::<Vec<String>>()
     };
+    all.extend(rows("blast radius: ", &asking.blast_radius));
     all.extend(rows("to:           ", &asking.targets));
     all.extend(rows("call:         ", &asking.calls));
     all.extend(rows("note:         ", &asking.warnings));
@@ -183,6 +184,7 @@ pub(crate) mod tests {
             choices: vec!["approve".into(), "deny".into()],
             action: Some("process.kill".into()),
             calls: vec!["pidfd_send_signal signal=KILL".into()],
+            blast_radius: vec!["1 target on web-1 (1 process)".into()],
             targets: vec!["bash (41)".into()],
             warnings: vec!["still open: the port".into()],
             who: "1 of ana".into(),
@@ -203,6 +205,7 @@ pub(crate) mod tests {
                 "asked by:     run r-1 of contain, step kill",
                 "why it asks:  mode approve",
                 "it would do:  process.kill",
+                "blast radius: 1 target on web-1 (1 process)",
                 "to:           bash (41)",
                 "call:         pidfd_send_signal signal=KILL",
                 "note:         still open: the port",

@@ -196,6 +196,9 @@ pub struct Asking {
     pub action: Option<Name>,
     /// The exact calls that it would make, as they are made, a line each.
     pub calls: Vec<String>,
+    /// How far it reaches, by the plan: how many targets, how many of them nobody has named, and what else they are a part of.
+    #[serde(default)]
+    pub blast_radius: Vec<String>,
     /// What it would touch.
     pub targets: Vec<String>,
     /// What would still let an attacker through, and what the world would refuse.

@@ -15,6 +15,7 @@
 mod news;
 mod of_incident;
 mod of_question;
+mod radius;
 mod silenced;
 
 use news::News;

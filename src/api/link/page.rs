@@ -140,6 +140,7 @@ impl Board<'_> {
         let means = means(&asking.otherwise, asking).map(|means| format!(": {means}")).unwrap_or_default();
         rows.push_str(&row("Without an answer", &format!("<b>{}</b>{means}", line(asking.otherwise.as_str(), TITLE))));
         rows.extend(asking.action.as_ref().map(|action| row("It would do", &code(action.as_str()))));
+        rows.push_str(&listed("Blast radius", &asking.blast_radius, |reach| line(reach, LINE)));
         rows.push_str(&listed("To", &asking.targets, |target| line(target, LINE)));
         rows.push_str(&listed("By these calls", &asking.calls, code));
         rows.push_str(&listed("Beware", &asking.warnings, |warning| format!("<em>{}</em>", line(warning, LINE))));
@@ -324,6 +325,7 @@ mod tests {
             choices: vec!["yes_&_<b>".into()],
             action: Some(evil.as_str().into()),
             calls: vec![evil.clone()],
+            blast_radius: vec![evil.clone()],
             targets: vec![evil.clone()],
             warnings: vec![evil.clone()],
             who: evil.clone(),

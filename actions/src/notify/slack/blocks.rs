@@ -187,6 +187,7 @@ fn question(asking: &Asking, room: usize) -> Vec<SlackRichTextElement> {
     let because = line(&asking.because, LINE);
     all.extend((!because.is_empty()).then(|| row("why it asks", &because)));
     all.extend(asking.action.as_ref().map(|action| row("it would do", action.as_str())));
+    all.extend(listed("blast radius", &asking.blast_radius, room / 3, &more));
     all.extend(listed("to", &asking.targets, room / 3, &more));
     let (calls, left) = fitting(asking.calls.iter(), room, room);
     if !calls.is_empty() || left > 0 {

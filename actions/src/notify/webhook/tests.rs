@@ -121,6 +121,7 @@ fn asking() -> Asking {
         choices: vec!["yes".into(), "no".into()],
         action: Some("process.kill".into()),
         calls: vec!["kill(41, SIGKILL)".into()],
+        blast_radius: vec!["1 target on web-1 (1 process)".into()],
         targets: vec!["process 41".into()],
         warnings: Vec::new(),
         who: "1 of ana".into(),
@@ -278,6 +279,7 @@ async fn quells_own_json_is_signed_and_has_its_key() {
     assert_eq!(got.body["acts"], json!(["choose:yes", "choose:no"]));
     assert_eq!(got.body["question"]["until"], "2026-11-30T07:00:00Z");
     assert_eq!(got.body["question"]["detected"], "A shell reads from a socket");
+    assert_eq!(got.body["question"]["blast_radius"], json!(["1 target on web-1 (1 process)"]));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! are in one append. Nobody who is suspected is told, and no way is taken by which an answer does not count.
 
 use super::Change;
+use super::radius::radius;
 use crate::escalation::DEFAULT;
 use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
@@ -272,6 +273,7 @@ impl<W: Send + 'static> Core<W> {
             choices: question.choices.clone(),
             action: question.action.clone(),
             calls: bounded(calls),
+            blast_radius: radius(targets.iter().copied()),
             targets: bounded(targets.into_iter().map(quell_model::Target::told)),
             warnings: bounded(open.chain(fails)),
             who: self.who_may(question),
@@ -365,8 +367,21 @@ fn bounded(all: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{MOST_SHOWN, bounded, shown};
     use serde_json::json;
+
+    #[test]
+    fn of_many_the_first_are_shown_and_how_many_more_there_are() {
+        let rows = |many: usize| (0..many).map(|number| number.to_string());
+        for many in [0, 1, MOST_SHOWN] {
+            assert_eq!(bounded(rows(many)), rows(many).collect::<Vec<_>>());
+        }
+        for (many, last) in [(MOST_SHOWN + 1, "and 1 more"), (MOST_SHOWN + 4_000, "and 4000 more")] {
+            let shown = bounded(rows(many));
+            assert_eq!(shown[..MOST_SHOWN], rows(MOST_SHOWN).collect::<Vec<_>>());
+            assert_eq!(shown[MOST_SHOWN..], [last]);
+        }
+    }
 
     #[test]
     fn a_call_is_read_by_people_and_shows_all_of_it() {

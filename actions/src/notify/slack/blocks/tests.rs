@@ -24,6 +24,7 @@ fn asked(hostile: &str, many: usize) -> Letter {
         choices: vec!["approve".into(), "deny".into()],
         action: Some("process.kill".into()),
         calls: rows("pidfd_send_signal"),
+        blast_radius: rows("1 target of"),
         targets: rows("process 4711"),
         warnings: rows("still open:"),
         who: "1 of ana, lead".into(),
@@ -182,6 +183,8 @@ fn a_question_shows_all_that_whoever_answers_it_has_to_see() {
          asked by: run r-0f1e2d3c4b5a of contain-reverse-shell, step kill_it\n\
          why it asks: mode approve: x\n\
          it would do: process.kill\n\
+         blast radius: \n\
+         bullet1 target of 0 x1 target of 1 x\n\
          to: \n\
          bulletprocess 4711 0 xprocess 4711 1 x\n\
          calls: \n\
