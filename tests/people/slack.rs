@@ -1,7 +1,8 @@
 //! People are told by Slack: the channel and the real daemon against a stand-in (slack/standin.py), which Slack's own client
 //! (slack/client.py, by `slack_sdk`) takes for Slack in the same run.
 
-use super::standin::{ANA, INCIDENTS, StandIn, TOKEN, buttons, has_sdk, script};
+use super::standin::{ANA, INCIDENTS, StandIn, TOKEN, buttons, has_sdk, manifests, scopes, script};
+use super::talks::exchange;
 use super::{Night, Server, free_port};
 use crate::cli::wait_until;
 use quell_actions::notify::mark::{Mark, MarkKey};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::process::Output;
 use std::time::Duration;
 
-/// Slack's own client; none where it is not here.
+/// Slack's own client, in an app that may more than quell's; none where it is not here.
 fn client(there: &StandIn, args: &[&str]) -> Option<Output> {
     let url = format!("{}/", there.url());
     let mut all = vec![url.as_str()];
@@ -89,13 +90,71 @@ fn send(by: &Speaks, letter: &Letter) -> Result<Option<String>, SendError> {
 #[test]
 fn slacks_own_client_takes_the_stand_in_for_slack() {
     let there = StandIn::start(0);
+    there.lets(&wide());
     let Some(driven) = client(&there, &[]) else { return };
     assert_eq!(is_ok(&driven), "ok\n");
     there.fails(&json!({ "method": "chat.postMessage", "status": 429, "headers": { "Retry-After": "7" } }));
-    there.ask("POST", "/test/scopes", &json!(["commands"]));
+    there.lets(&json!(["commands"]));
     assert_eq!(is_ok(&client(&there, &["broken"]).unwrap()), "ok\n");
     // It would say so.
     assert!(!client(&there, &["broken"]).unwrap().status.success());
+}
+
+/// What it takes to try all that the stand-in knows.
+fn wide() -> Value {
+    json!(["chat:write", "commands", "im:write", "channels:history", "im:history"])
+}
+
+/// Both are read, and Slack refuses an app of them whatever they do not name: what quell does is done by these scopes in every test here.
+#[test]
+fn the_apps_manifests_allow_what_quell_does_and_nothing_else() {
+    let [by_socket, by_http] = manifests();
+    for (manifest, is_socket) in [(&by_socket, true), (&by_http, false)] {
+        let (settings, command) = (&manifest["settings"], &manifest["features"]["slash_commands"][0]);
+        assert_eq!(
+            manifest["oauth_config"]["scopes"],
+            json!({ "bot": ["chat:write", "commands"] }),
+            "no user's scopes"
+        );
+        assert!(settings.get("event_subscriptions").is_none(), "it hears nothing that was not said to it");
+        assert_eq!(settings["interactivity"]["is_enabled"], true, "buttons");
+        assert_eq!(settings["socket_mode_enabled"], is_socket);
+        assert_eq!(manifest["features"]["slash_commands"].as_array().unwrap().len(), 1);
+        assert_eq!(command["command"], "/quell");
+        assert_eq!(command.get("url").is_none(), is_socket, "by a link Slack needs no address");
+        // Slack's own bounds (docs.slack.dev/reference/app-manifest).
+        let length = |of: &Value| of.as_str().unwrap().chars().count();
+        assert!(length(&manifest["display_information"]["name"]) <= 35);
+        assert!(length(&manifest["display_information"]["description"]) <= 140);
+        assert!(length(&command["description"]) <= 2_000 && length(&command["usage_hint"]) <= 1_000);
+    }
+    let path = |url: &Value| url.as_str().unwrap().strip_prefix("https://quell.example.org").unwrap().to_owned();
+    assert_eq!(path(&by_http["features"]["slash_commands"][0]["url"]), "/slack/commands");
+    assert_eq!(path(&by_http["settings"]["interactivity"]["request_url"]), "/slack/interactive");
+
+    let there = StandIn::start(0);
+    let call = |method: &str, args: Value| there.ask("POST", &format!("/api/{method}"), &args);
+    let posted = call("chat.postMessage", json!({ "channel": INCIDENTS, "text": "x" }));
+    assert_eq!(posted["ok"], true, "{posted}");
+    let ts = &posted["ts"];
+    assert_eq!(call("chat.update", json!({ "channel": INCIDENTS, "ts": ts, "text": "y" }))["ok"], true);
+    for (method, args, needed) in [
+        ("conversations.open", json!({ "users": ANA }), "im:write"),
+        ("conversations.replies", json!({ "channel": INCIDENTS, "ts": ts }), "channels:history"),
+    ] {
+        let refused = call(method, args);
+        assert_eq!((&refused["error"], &refused["needed"]), (&json!("missing_scope"), &json!(needed)), "{refused}");
+    }
+    // Without each of them something is missing: none is there in vain.
+    there.lets(&json!(["commands"]));
+    let refused = send(&slack(there.url(), TOKEN), &to_channel()).unwrap_err();
+    assert!(matches!(&refused, SendError::Never { why } if why.contains("`chat:write`")), "{refused:?}");
+    there.lets(&json!(["chat:write"]));
+    let (token, kind) = (format!("authorization: Bearer {TOKEN}\r\n"), "content-type: application/json\r\n");
+    let command = json!({ "type": "slash_commands", "payload": {} }).to_string();
+    let (status, _) = exchange(there.port, "POST", "/test/socket/send", &format!("{token}{kind}"), &command);
+    assert_eq!(status, 403);
+    assert_eq!(scopes(&by_socket), scopes(&by_http));
 }
 
 #[test]
@@ -143,6 +202,7 @@ fn a_message_is_put_right_in_place_and_its_story_is_in_its_thread() {
     assert_eq!((thread.len(), &thread[2]["text"]), (3, &json!("resolved: ana has resolved it")));
     assert!(thread[2].get("subtype").is_none());
     // As Slack's own client reads it, each block held to its own models.
+    there.lets(&wide());
     if let Some(read) = client(&there, &["read", INCIDENTS, head["ts"].as_str().unwrap()]) {
         assert_eq!(is_ok(&read).lines().count(), 5, "{read:?}");
     }

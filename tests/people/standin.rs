@@ -44,6 +44,20 @@ pub(super) fn has_sdk(what: &str) -> bool {
     has
 }
 
+/// The app's manifests, as the page that connects Slack has them: by Socket Mode, and by HTTP.
+pub(super) fn manifests() -> [Value; 2] {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/how-to/connect-slack.md")).unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let manifests = blocks.filter(|text| text.starts_with("display_information:"));
+    let all: Vec<Value> = manifests.map(|text| serde_yaml::from_str(text).unwrap()).collect();
+    all.try_into().expect("the page has two manifests")
+}
+
+/// What an app with this manifest may do.
+pub(super) fn scopes(manifest: &Value) -> Value {
+    manifest["oauth_config"]["scopes"]["bot"].clone()
+}
+
 /// See the module.
 pub(super) struct StandIn {
     child: Child,
@@ -51,13 +65,20 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// At this port; 0: at any.
+    /// At this port; 0: at any. The app may there what its manifest says, and nothing else.
     pub(super) fn start(port: u16) -> Self {
         let mut child = script("standin.py", &[&port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let port = said.strip_prefix("ready ").unwrap_or_else(|| panic!("the stand-in did not start: {said}"));
-        Self { port: port.trim().parse().unwrap(), child }
+        let there = Self { port: port.trim().parse().unwrap(), child };
+        there.lets(&scopes(&manifests()[0]));
+        there
+    }
+
+    /// From now on the app has these scopes.
+    pub(super) fn lets(&self, scopes: &Value) {
+        self.ask("POST", "/test/scopes", scopes);
     }
 
     /// Where its API is.

@@ -83,9 +83,11 @@ class SocketMode:
     async def send(self, request):
         """An envelope by the newest link, under its own id or, once more, under that of another."""
         given = await request.json()
-        number = max(self.links)
         id = given.get("envelope_id") or f"e{next(self.ids)}-0000-0000"
         kind = given["type"]
+        if kind == "slash_commands" and "commands" not in self.workspace.scopes:
+            return web.json_response({"error": "an app without the scope `commands` has none"}, status=403)
+        number = max(self.links)
         envelope = {"envelope_id": id, "type": kind, "payload": given["payload"], "accepts_response_payload": kind != "events_api"}
         await self.links[number][0].send_json(envelope)
         return web.json_response({"envelope_id": id, "link": number})

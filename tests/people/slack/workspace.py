@@ -30,7 +30,8 @@ class Workspace:
     REVOKED = "xoxb-0002-revoked"
 
     def __init__(self):
-        self.scopes = {"chat:write", "im:write", "commands", "channels:history", "im:history"}
+        # Whoever starts it says what the app may.
+        self.scopes = {"chat:write", "commands"}
         self.members = {"U0ANA0001": "ana", "U0BO00001": "bo", "U0LEAD001": "lead"}
         self.channels = {
             channel.id: channel
