@@ -219,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn a_long_title_is_a_subject_of_its_bounds_and_a_mail_of_lines_that_every_server_takes() {
+        let email = Email::new(server("smtp://localhost:1025"), None).unwrap();
+        for text in super::super::plain::tests::long() {
+            let letter = super::super::plain::tests::question_of(&text);
+            let message = email.message(&letter, "ana@example.org").unwrap();
+            let told = message.headers().get::<header::Subject>().unwrap();
+            assert_eq!(String::from(told), subject(&letter), "as it is read again");
+            let written = message.formatted();
+            // RFC 5322, section 2.1.1: 998 and CRLF; of a header 76, RFC 2047, section 2.
+            let longest = written.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap();
+            assert!(longest <= 999, "{longest}");
+            let end = written.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+            assert!(written[..end].is_ascii() && written.len() < 1 << 20, "{}", written.len());
+        }
+    }
+
+    #[test]
     fn a_mail_of_a_step_has_one_id_and_its_text_is_no_header_and_no_markup() {
         let email = Email::new(server("smtp://localhost:1025"), None).unwrap();
         let mail = |key: &str, subject: &str| Mail {

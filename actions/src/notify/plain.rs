@@ -114,8 +114,8 @@ fn question(asking: &Asking) -> Vec<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use quell_model::Level;
     use quell_model::notice::{Page, PageKey, To, Way};
+    use quell_model::{Level, Name};
 
     /// A page about something that an attacker named.
     pub(crate) fn letter(title: &str) -> Letter {
@@ -216,6 +216,59 @@ pub(crate) mod tests {
         );
         letter.notice.state = State::Over;
         assert!(wanted(&letter.notice).is_empty(), "nobody has to answer by then");
+    }
+
+    /// Of a byte, of two, of four, and of two characters a sign.
+    pub(crate) fn long() -> [String; 4] {
+        ["x".repeat(4_000), "\u{df}".repeat(4_000), "\u{1f480}".repeat(4_000), "e\u{301}".repeat(2_000)]
+    }
+
+    /// A question of which everything that others write is this.
+    pub(crate) fn question_of(text: &str) -> Letter {
+        let mut letter = letter(text);
+        let some = || text.to_owned();
+        let name = || Name::from(text);
+        letter.page.because = some();
+        letter.page.also = vec![name(), name()];
+        letter.notice.entity = some();
+        letter.notice.because = some();
+        letter.notice.story = vec![some(); 21];
+        letter.notice.question = Some(Box::new(Asking {
+            run: "r-1".into(),
+            playbook: name(),
+            step: "kill".into(),
+            detected: some(),
+            because: some(),
+            choices: vec!["approve".into(), "deny".into()],
+            action: Some("process.kill".into()),
+            calls: vec![some(); 21],
+            blast_radius: vec![some(); 3],
+            targets: vec![some(); 21],
+            warnings: vec![some(); 21],
+            who: some(),
+            until: "2026-11-30T07:00:00Z".parse().unwrap(),
+            otherwise: name(),
+            not_via: Vec::new(),
+        }));
+        letter
+    }
+
+    #[test]
+    fn what_is_long_is_cut_in_the_subject_and_in_each_line_and_says_so() {
+        for text in long() {
+            let letter = question_of(&text);
+            let cut = |most: usize| format!("{}…", text.chars().take(most - 1).collect::<String>());
+            let (title, line) = (cut(TITLE), cut(LONGEST));
+            assert_eq!(subject(&letter), format!("[high] answer wanted: {title}: {title}"));
+            let all = lines(&letter);
+            assert_eq!(all[0], format!("{title} about {title}"));
+            for name in ["why now: ", "why you: ", "- ", "call:         ", "blast radius: ", "to:           "] {
+                let found: Vec<&String> = all.iter().filter(|one| one.starts_with(name)).collect();
+                assert!(!found.is_empty() && found.iter().all(|one| **one == format!("{name}{line}")), "{name}");
+            }
+            let longest = all.iter().map(|one| one.chars().count()).max().unwrap();
+            assert!(longest <= 2 * TITLE + 100 && all.len() < 100, "{longest}, {}", all.len());
+        }
     }
 
     #[test]

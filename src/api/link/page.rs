@@ -352,6 +352,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_long_is_cut_where_it_stands_and_says_so() {
+        let of = |sign: char| String::from(sign).repeat(20_000);
+        let mut notice = notice();
+        (notice.title, notice.entity, notice.because) = (of('\u{df}'), of('\u{e9}'), of('\u{f8}'));
+        notice.story = vec![of('\u{436}')];
+        notice.question = Some(Box::new(Asking {
+            run: "r-1".into(),
+            playbook: of('a').as_str().into(),
+            step: "kill".into(),
+            detected: of('\u{3b4}'),
+            because: of('\u{3c9}'),
+            choices: vec!["approve".into()],
+            action: Some("process.kill".into()),
+            calls: vec![of('\u{3bb}')],
+            blast_radius: vec![of('\u{5d0}')],
+            targets: vec![of('\u{4eba}')],
+            warnings: vec![of('\u{1f480}')],
+            who: of('\u{3c0}'),
+            until: "2026-11-30T06:25:00Z".parse().unwrap(),
+            otherwise: "deny".into(),
+            not_via: Vec::new(),
+        }));
+        let html = board(&notice, None, None).html();
+        for (sign, most) in [
+            ('\u{df}', TITLE),
+            ('\u{e9}', TITLE),
+            ('\u{3b4}', TITLE),
+            ('\u{f8}', LINE),
+            ('\u{436}', LINE),
+            ('\u{3c9}', LINE),
+            ('\u{3c0}', LINE),
+            ('\u{5d0}', LINE),
+            ('\u{4eba}', LINE),
+            ('\u{1f480}', LINE),
+            ('\u{3bb}', CALL),
+        ] {
+            let cut = format!("{}…", String::from(sign).repeat(most - 1));
+            assert!(html.contains(&cut), "{sign} is cut at {most}");
+            assert!(!html.contains(&String::from(sign).repeat(most)), "{sign} goes on");
+        }
+    }
+
+    #[test]
     fn who_may_answer_has_a_form_and_who_may_not_learns_why() {
         let notice = notice();
         let person = (Name::from("ana"), Person { name: "Ana".into(), ..Person::default() });

@@ -210,6 +210,34 @@ async fn pagerduty_has_one_alert_a_generation() {
 }
 
 #[test]
+fn pagerduty_is_sent_no_more_than_it_takes() {
+    let speaks = pagerduty::PagerDuty::of(&Secret::new("R0UT1NG"));
+    for text in super::super::plain::tests::long() {
+        let letter = super::super::plain::tests::question_of(&text);
+        let (_, events) = speaks.events(&letter, links().as_ref());
+        let trigger = serde_json::to_value(&events[0]).unwrap();
+        let payload = &trigger["payload"];
+        let length = |of: &Value| of.as_str().unwrap().chars().count();
+        assert_eq!(payload["summary"], super::super::plain::subject(&letter));
+        assert!(length(&payload["summary"]) <= 1_024 && length(&payload["source"]) <= 1_024);
+        assert!(payload["source"].as_str().unwrap().ends_with('…'), "{}", payload["source"]);
+        // The whole event: 512 KB.
+        assert!(trigger.to_string().len() < 512 * 1024, "{}", trigger.to_string().len());
+        let said = speaks.said(&Message {
+            key: text.clone(),
+            title: text.clone(),
+            text: text.clone(),
+            level: quell_model::Level::High,
+            data: serde_json::Map::new(),
+            is_repeat: false,
+        });
+        let said = serde_json::to_value(&said).unwrap();
+        assert_eq!(length(&said["payload"]["summary"]), 1_024, "as many as there are room for");
+        assert!(said["dedup_key"].as_str().unwrap().len() <= 255);
+    }
+}
+
+#[test]
 fn a_message_for_many_is_an_alert_of_its_own_which_the_last_of_them_resolves() {
     let speaks = pagerduty::PagerDuty::of(&Secret::new("R0UT1NG"));
     let events = |letter: &Letter| {
