@@ -267,7 +267,7 @@ pub(crate) mod tests {
                 assert!(!found.is_empty() && found.iter().all(|one| **one == format!("{name}{line}")), "{name}");
             }
             let longest = all.iter().map(|one| one.chars().count()).max().unwrap();
-            assert!(longest <= 2 * TITLE + 100 && all.len() < 100, "{longest}, {}", all.len());
+            assert!(longest <= 2 * TITLE + 100, "{longest}");
         }
     }
 

@@ -237,6 +237,47 @@ fn a_pinned_last_resort_that_is_there_no_more_is_whom_the_policy_names_now() {
     assert!(night.console.got().is_empty());
 }
 
+/// A channel that never answers of a page to ana.
+struct HangsForAna(Arc<Tape>);
+
+#[async_trait::async_trait]
+impl Channel for HangsForAna {
+    async fn send(&self, letter: &Letter) -> Result<Receipt, SendError> {
+        if letter.page.to == To::Person("ana".into()) {
+            return std::future::pending().await;
+        }
+        self.0.send(letter).await
+    }
+}
+
+#[test]
+fn whoever_has_a_channel_that_hangs_or_breaks_delays_nobody_else() {
+    // ana has her phone alone, bo mail alone; as many incidents at once as nobody is told of together.
+    for says in [Says::Nothing, Says::Later, Says::LeaveAlone(MINUTE * 30), Says::Never, Says::Dies] {
+        let phone = Tape::new(&[says]);
+        let mut night = with_phone(rung(&["ana", "bo"], 5, Ack::Any), &[Says::Takes], Some(&phone));
+        reads(&mut night, |escalation| escalation.people.people.get_mut("ana").unwrap().email = None);
+        let begun = night.yard.clock.now();
+        night.flood(0..5, None);
+        let mail = Arc::clone(&night.mail);
+        night.yard.stage.until(|_| mail.got().len() == 5 && !phone.got().is_empty());
+        assert_eq!(night.mail.told(), ["bo: an incident of level high was opened"; 5]);
+        assert_eq!(night.yard.clock.now(), begun, "at once");
+    }
+    // Both have mail, and the server hangs of what is for ana.
+    let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Any), &[Says::Takes]);
+    let own: [(Name, Arc<dyn Channel>); 2] =
+        [("email".into(), Arc::new(HangsForAna(night.mail.clone()))), ("console".into(), night.console.clone())];
+    let definitions = Definitions { post: Post::new(own.into()), ..night.yard.stage.core.definitions.clone() };
+    night.yard.stage.core.reload(definitions);
+    let begun = night.yard.clock.now();
+    night.flood(0..5, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 5);
+    assert_eq!(night.mail.told(), ["bo: an incident of level high was opened"; 5]);
+    assert_eq!(night.yard.clock.now(), begun, "at once");
+}
+
 #[test]
 fn a_ladder_goes_on_by_the_steps_and_waits_that_it_began_with_and_the_next_one_goes_by_the_new() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
