@@ -35,8 +35,6 @@ pub struct Slack {
     pub api_url: String,
     /// Where incidents are told.
     pub channel: String,
-    /// Where drills are told; none: where incidents are.
-    pub drill_channel: Option<String>,
 }
 
 /// A mail server.

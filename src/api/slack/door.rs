@@ -99,8 +99,7 @@ mod tests {
         let slack_at = |api_url: &str, signing: Vec<SecretFrom>, app_token: Option<SecretFrom>| {
             let bot_token = SecretFrom::Fixed(Secret::new("xoxb-1"));
             let (api_url, channel) = (api_url.to_owned(), "#incidents".to_owned());
-            let (signing_secret, drill_channel) = (signing, None);
-            let slack = channels::Slack { bot_token, signing_secret, app_token, api_url, channel, drill_channel };
+            let slack = channels::Slack { bot_token, signing_secret: signing, app_token, api_url, channel };
             Door::of(&Channels { slack: Some(slack), ..Channels::default() })
         };
         let slack = |signing, app_token| slack_at("https://slack.com/api/", signing, app_token);

@@ -27,7 +27,6 @@ fn escalation() -> Escalation {
             app_token: None,
             api_url: "https://slack.com/api".into(),
             channel: "#incidents".into(),
-            drill_channel: None,
         }),
         email: Some(Email {
             smtp: SecretFrom::Env("SMTP_URL".into()),

@@ -18,13 +18,13 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) const CHANNELS: &[&str] = &["console", "slack", "email", "beat", "webhooks"];
-pub(crate) const SLACK: &[&str] = &["bot_token", "signing_secret", "app_token", "api_url", "channel", "drill_channel"];
+pub(crate) const SLACK: &[&str] = &["bot_token", "signing_secret", "app_token", "api_url", "channel"];
 pub(crate) const EMAIL: &[&str] = &["smtp", "user", "password", "from"];
 pub(crate) const BEAT: &[&str] = &["url", "every"];
 pub(crate) const WEBHOOK: &[&str] = &["template", "url", "secret"];
 
 /// Keys of channels whose value is no secret and may be shown.
-const SHOWN: &[&str] = &["api_url", "channel", "drill_channel", "from", "every", "template"];
+const SHOWN: &[&str] = &["api_url", "channel", "from", "every", "template"];
 /// Names of webhooks that mean something else where a channel is named.
 const TAKEN: &[&str] = &["console", "slack", "email", "beat", "wake"];
 
@@ -107,17 +107,12 @@ impl Reading<'_, '_> {
             None => Some(SLACK_API.to_owned()),
         };
         let channel = fields.get("channel").and_then(|node| self.slack_channel(node, "`channel`"));
-        let drill_channel = match fields.get("drill_channel") {
-            Some(node) => self.slack_channel(node, "`drill_channel`").map(Some),
-            None => Some(None),
-        };
         Some(Slack {
             bot_token: bot_token?,
             signing_secret: signing_secret?,
             app_token: app_token?,
             api_url: api_url?,
             channel: channel?,
-            drill_channel: drill_channel?,
         })
     }
 

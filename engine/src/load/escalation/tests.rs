@@ -39,7 +39,7 @@ people:
   lead: { name: Lead, email: lead@example.org, time_zone: Europe/Berlin, identities: { slack: U015 } }
 channels:
   console: {}
-  slack: { bot_token: { env: QUELL_TEST_BOT }, signing_secret: { env: QUELL_TEST_SIGNS }, app_token: { env: QUELL_TEST_APP }, api_url: https://slack.com/api, channel: "#incidents", drill_channel: "#drills" }
+  slack: { bot_token: { env: QUELL_TEST_BOT }, signing_secret: { env: QUELL_TEST_SIGNS }, app_token: { env: QUELL_TEST_APP }, api_url: https://slack.com/api, channel: "#incidents" }
   email: { smtp: "smtp://localhost:1025", from: quell@example.org }
   beat: { url: { env: QUELL_TEST_BEAT }, every: 1m }
   webhooks: { ana_phone: { template: ntfy, url: { env: QUELL_TEST_NTFY } } }

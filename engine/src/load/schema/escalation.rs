@@ -131,7 +131,6 @@ fn channels() -> Json {
             "app_token": a_secret("For Socket Mode: the app's own token."),
             "api_url": pattern("^https?://", "Where its API is; https://slack.com/api if absent."),
             "channel": text("Where incidents are told: `\"#incidents\"`, or a channel's id."),
-            "drill_channel": text("Where drills are told; `channel` if absent."),
         })),
     );
     let smtp = json!({ "anyOf": [{ "type": "string", "pattern": "^smtps?://" }, { "$ref": "#/$defs/secret" }], "description": "`smtp://HOST:PORT` (with STARTTLS where it is offered) or `smtps://HOST:PORT`, or where that is." });

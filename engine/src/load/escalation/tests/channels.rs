@@ -32,7 +32,7 @@ fn channels_are_read_as_they_are_meant() {
     assert_eq!(slack.bot_token, env("CARGO_PKG_NAME"));
     assert_eq!(slack.signing_secret, [env("CARGO_PKG_NAME"), SecretFrom::File("/etc/quell/keys/former".into())]);
     assert_eq!((slack.api_url.as_str(), slack.channel.as_str()), ("http://127.0.0.1:9/api", "C0123456789"));
-    assert_eq!((slack.app_token, slack.drill_channel), (None, None));
+    assert_eq!(slack.app_token, None);
     let email = channels.email.unwrap();
     assert_eq!((email.smtp, email.user), (env("QUELL_TEST_SMTP"), Some(env("CARGO_PKG_NAME"))));
     let beat = channels.beat.unwrap();
@@ -74,7 +74,7 @@ fn every_mistake_of_channels_is_told() {
     signing_secret: [{ env: A }, { env: B }, { env: C }]
     api_url: slack.com/api
     channel: incidents
-    drill_chanel: "[#drills"
+    chanell: "[#drills"
   email:
     smtp: localhost:1025
     user: { env: MAIL_USER }

@@ -54,7 +54,6 @@ pub(super) fn escalation(rng: &mut Rng) -> Escalation {
         app_token: None,
         api_url: "https://slack.com/api".into(),
         channel: "#incidents".into(),
-        drill_channel: None,
     };
     let phone = Webhook { template: Template::Json, url: secret(), secret: None };
     escalation.channels = Channels {
