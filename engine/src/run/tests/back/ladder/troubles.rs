@@ -181,6 +181,29 @@ fn a_run_of_no_incident_has_one_opened_for_what_stands() {
     assert_eq!(night.yard.stage.journal.verify().unwrap(), Vec::<String>::new());
 }
 
+/// Whether the incident is resolved cannot be read: until then it is not known to be stuck.
+#[test]
+fn what_is_stuck_while_the_journal_hangs_is_told_once_it_can_be_read() {
+    let mut night = night();
+    let run = night.yard.attack(1);
+    night.receive(1);
+    let (incident, by, via) = (night.incident(), Name::from("ana"), Name::from("socket"));
+    let resolve = Request::Resolve { incident: incident.clone(), why: "contained".into(), by, via };
+    night.yard.ask(resolve).unwrap();
+    night.receive(2);
+    night.is_firm(true);
+    let hang = night.yard.hang();
+    night.yard.stage.core.serve(Request::Note { incident, text: "at it".into(), by: "ana".into() }).unwrap();
+    night.undo(&run);
+    (0..3).for_each(|_| night.yard.stage.core.turn());
+    assert!(!night.yard.stage.core.is_idle() && night.mail.got().len() == 2);
+    drop(hang);
+    night.yard.stage.settle();
+    night.receive(3);
+    assert_eq!((night.yard.end_of(&run).as_str(), night.state()), ("RunFinished stuck", IncidentState::Open));
+    assert!(night.mail.told()[2].contains("could not be taken back"), "{:?}", night.mail.told());
+}
+
 #[test]
 fn what_is_stuck_of_a_false_positive_opens_its_incident_again() {
     let mut night = night();
