@@ -174,7 +174,8 @@ fn fill(data: &Path, again: &Arc<Playbook>, count: usize, first: Stamp, gap: Dur
         file: again.file.display().to_string(),
         text: again.text.to_string(),
     };
-    let boot = EngineStarted { version: "bench".into(), boot: BootId("b".into()), pid: 1, mode: Mode::Enforce };
+    let (version, boot) = ("bench".into(), BootId("b".into()));
+    let boot = EngineStarted { version, boot, pid: 1, mode: Mode::Enforce, tzdb: None };
     let append = |stream: StreamId, records: Vec<NewRecord>| {
         let batch = Batch { stream, expected: 0, records, durability: Durability::Written };
         while journal.written(batch.clone()).is_err() {

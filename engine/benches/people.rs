@@ -106,7 +106,8 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
             std::thread::yield_now();
         }
     };
-    let boot = EngineStarted { version: "bench".into(), boot: BootId("b".into()), pid: 1, mode: Mode::Enforce };
+    let (version, boot) = ("bench".into(), BootId("b".into()));
+    let boot = EngineStarted { version, boot, pid: 1, mode: Mode::Enforce, tzdb: None };
     append(StreamId::system(), vec![NewRecord::new(SystemClock.now(), boot)]);
     for n in 0..count {
         let definition = serde_json::to_value(policy(n)).unwrap();

@@ -54,6 +54,9 @@ pub(crate) struct Status {
     pub(crate) unprotected: Option<String>,
     /// quell's version.
     pub(crate) version: String,
+    /// The version of the time zones by which it says who is on call.
+    #[serde(default)]
+    pub(crate) tzdb: String,
     /// Its pid.
     pub(crate) pid: u32,
     /// This machine.

@@ -11,6 +11,7 @@ use super::{Exit, Fail, Global, Term, doctor_cluster, doctor_guard, place};
 use crate::daemon;
 use crate::daemon::{RECORDER, privilege};
 use quell_actions::{CgroupKind, HostWorld, protect};
+use quell_engine::escalation::schedule::zone;
 use quell_engine::load::Config;
 use quell_engine::load::units::print_rate;
 use quell_model::playbook::Rate;
@@ -98,6 +99,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         Check::new("host", "protected executables", Mark::Missing, why)
             .works("everything that sees and tells; a daemon here only observes")
     }));
+    checks.push(zones());
     checks.push(data_dir(global));
     checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);
@@ -124,6 +126,12 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         }
     }
     Ok(if worst == Mark::Missing { Exit::Missing } else { Exit::Right })
+}
+
+/// Those by which schedules and calendars go: the binary's own, whatever the machine has.
+fn zones() -> Check {
+    let why = format!("{} of tzdb {}, the binary's own", zone::names().count(), zone::version());
+    Check::new("host", "time zones", Mark::Ok, why)
 }
 
 /// A limit that holds where nothing else is said.

@@ -39,6 +39,7 @@ use quell_actions::{HostWorld, notify::mark::MarkKey, send::ways::Ways};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
 use quell_engine::escalation::channels::Beat;
+use quell_engine::escalation::schedule::zone;
 use quell_engine::load::{Ages, Config};
 use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
@@ -421,6 +422,7 @@ impl Desk {
             listen_failed: facts.listen_failed.clone(),
             unprotected: self.unprotected.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            tzdb: zone::version().to_owned(),
             pid: std::process::id(),
             node: self.world.node.clone(),
             data_dir: self.dir.display().to_string(),

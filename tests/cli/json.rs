@@ -49,6 +49,8 @@ fn doctor_says_for_each_thing_how_it_is() {
     assert!(
         told["checks"].as_array().unwrap().iter().all(|check| check["id"].is_string() && check["state"].is_string())
     );
+    let zones = told["checks"].as_array().unwrap().iter().find(|check| check["id"] == "time zones").unwrap();
+    assert!(zones["why"].as_str().unwrap().contains(" of tzdb 20"), "{zones}");
     assert!(told["protected"].as_array().unwrap().iter().all(|file| file["id"].is_string()));
     assert_eq!(ran.code == Some(0), told["ok"] == true);
 }

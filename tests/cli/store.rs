@@ -34,7 +34,8 @@ fn note(text: String) -> Body {
 /// A start, an incident that is over, one that is not, and a run that is over.
 fn journal(dir: &Path) {
     let journal = Journal::open(dir).unwrap();
-    let started = EngineStarted { version: "0.1.0".into(), boot: BootId("then".into()), pid: 1, mode: Mode::Observe };
+    let (version, boot) = ("0.1.0".into(), BootId("then".into()));
+    let started = EngineStarted { version, boot, pid: 1, mode: Mode::Observe, tzdb: None };
     put(&journal, "system", vec![started.into()]);
     let opened = |id: &str| -> Body {
         let entity = Entity { kind: "unit".into(), id: "web.service".into(), node: "n".into() };

@@ -270,6 +270,9 @@ pub struct EngineStarted {
     pub pid: u32,
     /// Its ceiling.
     pub mode: Mode,
+    /// The version of the time zones by which it says who is on call, as IANA counts them: `2026f`; none: the quell of then did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tzdb: Option<String>,
 }
 
 /// See [`Kind::DefinitionPinned`].

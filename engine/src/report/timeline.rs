@@ -152,7 +152,8 @@ impl Teller {
     fn tell(&mut self, record: &Record) -> Option<String> {
         match &record.body {
             Body::EngineStarted(started) => {
-                Some(format!("quell {} started: pid {}, mode {}", started.version, started.pid, started.mode))
+                let zones = started.tzdb.as_ref().map(|tzdb| format!(", time zones {tzdb}")).unwrap_or_default();
+                Some(format!("quell {} started: pid {}, mode {}{zones}", started.version, started.pid, started.mode))
             }
             Body::SubRunStarted(sub) => {
                 Some(format!("{} starts {} as run {}", self.name(&sub.part), sub.playbook, sub.run))

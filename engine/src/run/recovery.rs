@@ -7,6 +7,7 @@ use super::machine::Run;
 use super::shell::{Core, Live, run_started};
 use super::source::Sources;
 use super::unread::{NotYet, Unread};
+use crate::escalation::schedule::zone;
 use crate::incident::Incidents;
 use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
@@ -194,6 +195,7 @@ impl<W: Send + 'static> Core<W> {
             boot: self.parts.boot.clone(),
             pid: std::process::id(),
             mode: self.definitions.ceiling,
+            tzdb: Some(zone::version().to_owned()),
         };
         self.took_up = Some(now);
         for promise in halves.promised {

@@ -88,7 +88,13 @@ fn a_start_finds_what_holds_in_the_system_s_stream_behind_all_that_came_after() 
         NewRecord::new(ahead, BreakerChanged { playbook: "test".into(), open: true, why: String::new(), by: None }),
         NewRecord::new(
             now,
-            EngineStarted { version: String::new(), boot: process::BootId("b".into()), pid: 1, mode: Mode::Enforce },
+            EngineStarted {
+                version: String::new(),
+                boot: process::BootId("b".into()),
+                pid: 1,
+                mode: Mode::Enforce,
+                tzdb: None,
+            },
         ),
     ]);
     let held = || DetectionHeld { detection: Hash::default(), rule: "r".into(), playbook: None, reason: String::new() };
@@ -184,7 +190,7 @@ fn a_start_begins_what_was_promised_in_an_incident_that_has_become_quiet_since()
         let earlier = accepted(detection("6", 1), started(&"judged-before".into()));
         let last = accepted(promised.clone(), started(&run));
         let (boot, mode) = (process::BootId("a".into()), Mode::Enforce);
-        let engine = EngineStarted { version: String::new(), boot, pid: 1, mode };
+        let engine = EngineStarted { version: String::new(), boot, pid: 1, mode, tzdb: None };
         let put = |stream: &StreamId, expected, records| {
             let (stream, durability) = (stream.clone(), Durability::Written);
             journal.written(Batch { stream, expected, records, durability }).unwrap();

@@ -57,6 +57,7 @@ fn after_a_crash_of(
             boot: process::BootId(boot.into()),
             pid: 1,
             mode: Mode::Enforce,
+            tzdb: None,
         };
         write(StreamId::system(), vec![NewRecord::new(at, engine), NewRecord::new(at, pinned)]);
         let started = super::fixtures::started(&playbook);
@@ -86,6 +87,24 @@ fn after_a_crash_what_happened_is_not_done_again() {
     let stage = after_a_crash(World::default(), "process.kill", Duration::ZERO);
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+/// Who was on call at a moment is answered by the zones of then: the journal says by which.
+#[test]
+fn a_start_writes_down_by_which_time_zones_it_goes() {
+    let stage = after_a_crash(World::default(), "process.kill", Duration::ZERO);
+    let starts = stage.journal.latest(&[Kind::EngineStarted], 9).unwrap();
+    let zones = starts.iter().map(|record| match &record.body {
+        Body::EngineStarted(started) => started.tzdb.as_deref(),
+        other => panic!("{other:?}"),
+    });
+    let ours = crate::escalation::schedule::zone::version();
+    assert_eq!(
+        zones.collect::<Vec<_>>(),
+        [None, Some(ours)],
+        "an earlier quell's has none, and is taken up all the same"
+    );
+    assert!(ours.starts_with("20"), "{ours}");
 }
 
 #[test]

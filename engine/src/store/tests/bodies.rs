@@ -122,7 +122,14 @@ fn moments() -> Moments {
 pub(in crate::store) fn one_of_each() -> Vec<Body> {
     let input = json!({"process": process().to_string(), "scope": "tree"});
     vec![
-        EngineStarted { version: "0.1.0".into(), boot: BootId("1f2e".into()), pid: 77, mode: Mode::Enforce }.into(),
+        EngineStarted {
+            version: "0.1.0".into(),
+            boot: BootId("1f2e".into()),
+            pid: 77,
+            mode: Mode::Enforce,
+            tzdb: None,
+        }
+        .into(),
         DefinitionPinned {
             playbook: "contain".into(),
             hash: Hash::of(b"text"),

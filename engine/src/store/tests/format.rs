@@ -3,8 +3,8 @@
 use super::bodies::{at, one_of_each};
 use crate::store::chain::Sum;
 use crate::store::item::body_text;
-use quell_model::record::RECORD_VERSION;
-use quell_model::{Hash, Record};
+use quell_model::record::{EngineStarted, RECORD_VERSION};
+use quell_model::{Body, Hash, Record};
 
 const GOLDEN: &str = include_str!("records-v1.jsonl");
 
@@ -25,6 +25,18 @@ fn records() -> Vec<Record> {
 fn every_kind_s_text_is_as_it_was() {
     let text: String = records().iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
     assert!(text == GOLDEN, "format 1 has changed; if only new kinds were added, this is the file:\n{text}");
+}
+
+/// What came to a kind after its golden text was written.
+#[test]
+fn a_start_says_by_which_time_zones_it_goes() {
+    let Body::EngineStarted(before) = one_of_each().remove(0) else { panic!() };
+    assert!(before.tzdb.is_none(), "one of before, which the golden file has");
+    let started = EngineStarted { tzdb: Some("2026f".into()), ..*before };
+    let text = body_text(&Body::from(started.clone())).unwrap();
+    assert!(text.contains(r#""mode":"enforce","tzdb":"2026f""#), "{text}");
+    let read: EngineStarted = serde_json::from_value(serde_json::to_value(&started).unwrap()).unwrap();
+    assert_eq!(read, started);
 }
 
 #[test]
