@@ -1,6 +1,6 @@
 //! How the daemon stands: the shape of `GET /v1/status` and of `quell status --json`.
 
-use quell_engine::run::answers::{Held, SilenceView, StandingLease};
+use quell_engine::run::answers::{Exhausted, Held, SilenceView, StandingLease};
 use quell_engine::store::Pruned;
 use quell_model::{Class, Mode, Name};
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,9 @@ pub(crate) struct Status {
     /// Silences that stand: nobody is paged for what they cover.
     #[serde(default)]
     pub(crate) silences: Vec<SilenceView>,
+    /// Ladders of which the last resort was told, and that nobody has answered.
+    #[serde(default)]
+    pub(crate) exhausted: Exhausted,
     /// Incidents that have not ended; absent while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) incidents_open: Option<u64>,

@@ -84,6 +84,11 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
         let text = format!("nobody is paged before {}: {}", moment(by.until.wall), by.shown());
         term.line(format!("  {}", term.ink(Ink::Warn, &escape(&text))));
     }
+    if let Some(told) = one.exhausted {
+        let since = moment(told.wall);
+        let text = format!("NOBODY ANSWERS, and the last resort was told at {since}: `quell incident ack {}`", one.id);
+        term.line(format!("  {}", term.ink(Ink::Bad, &escape(&text))));
+    }
     false_positive(one.false_positive.as_ref(), term);
     backfill(one.backfill, term);
     for loss in &incident.losses {

@@ -10,12 +10,14 @@ use crate::api::{
     BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, PodsStatus, RecorderStatus, RetentionStatus,
     SourceStatus, State, Status, WebhookStatus, Went,
 };
-use quell_engine::run::answers::StandingLease;
+use quell_engine::run::answers::{Exhausted, ExhaustedLadder, StandingLease};
 
 /// Of what stands, so many are named.
 const LEASES: usize = 10;
 /// Of silences, so many are named.
 const SILENCES: usize = 5;
+/// Of what nobody answers, so much is named.
+const UNANSWERED: usize = 5;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -170,6 +172,9 @@ fn print(status: &Status, term: &Term) {
         field("", term.ink(Ink::Warn, &text));
     }
     field("told", told(status, term));
+    for (number, line) in unanswered(&status.exhausted, term).into_iter().enumerate() {
+        field(if number == 0 { "unanswered" } else { "" }, line);
+    }
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
     for source in &status.sources {
@@ -233,6 +238,22 @@ fn told(status: &Status, term: &Term) -> String {
         (_, true) => format!("all that should have been; {open}"),
         (None, false) => term.ink(Ink::Warn, "not known: this daemon does not say"),
     }
+}
+
+/// What nobody has answered, though nobody is left who could be told.
+fn unanswered(exhausted: &Exhausted, term: &Term) -> Vec<String> {
+    if exhausted.count == 0 {
+        return Vec::new();
+    }
+    let head = term.ink(Ink::Bad, &format!("NOBODY ANSWERS {}, and the last resort was told", exhausted.count));
+    let one = |ladder: &ExhaustedLadder| {
+        format!("{} {}: {}", ladder.level, escape(ladder.id.as_str()), escape(&ladder.title))
+    };
+    let mut lines = vec![head];
+    lines.extend(exhausted.first.iter().take(UNANSWERED).map(one));
+    let more = exhausted.count.saturating_sub(lines.len() as u64 - 1);
+    lines.extend((more > 0).then(|| format!("and {more} more: `quell status --json`")));
+    lines
 }
 
 fn standing(lease: &StandingLease, term: &Term) -> String {

@@ -454,6 +454,7 @@ impl Desk {
             standing_due: engine.standing_due,
             leases: engine.leases.clone(),
             silences: engine.silences.clone(),
+            exhausted: engine.exhausted.clone(),
             incidents_open,
             incidents_degraded: engine.incidents_degraded,
             journal: JournalStatus {

@@ -143,6 +143,7 @@ fn what_has_happened_is_counted_and_nothing_out_of_an_event_is_a_label() {
         ("quell_questions_total", &[("kind", "ask")], 1.0),
         ("quell_questions_waiting", &[("kind", "ask")], 1.0),
         ("quell_questions_waiting", &[("kind", "approve")], 0.0),
+        ("quell_escalation_exhausted", none, 0.0),
         ("quell_event_to_decided_seconds_count", &[("urgency", "other")], 1.0),
         ("quell_event_to_decided_seconds_count", &[("urgency", "urgent")], 0.0),
         ("quell_state", &[("state", "blind")], 1.0),

@@ -222,9 +222,22 @@ fn silence_hands_it_on_and_so_does_a_person() {
     wait_until("all of them are told, one after the other", || server.mails().len() == 3);
     let told: Vec<Value> = server.mails().into_iter().map(|mail| mail["to"][0].clone()).collect();
     assert_eq!(told, ["ana@example.org", "bo@example.org", "lead@example.org"]);
+    // Nobody comes after them: it is red until somebody answers.
+    let red = |night: &Night| {
+        let (_, figures) = crate::metrics::get(&night.daemon.state, "/metrics");
+        let status = night.daemon.ask(&["status"]).out;
+        let named = format!("high {id}: <script>x</script> shell");
+        [
+            figures.contains("\nquell_escalation_exhausted 1\n"),
+            status.contains("NOBODY ANSWERS 1, and the last resort was told") && status.contains(&named),
+            night.story(&id).contains("NOBODY ANSWERS, and the last resort was told at "),
+        ]
+    };
+    wait_until("it is red everywhere", || red(&night) == [true; 3]);
     let ids: std::collections::BTreeSet<String> = server.mails().iter().map(|mail| mail["id"].to_string()).collect();
     assert_eq!(ids.len(), 3);
     night.daemon.ask(&["incident", "ack", &id]).ends(0);
+    wait_until("it is red nowhere", || red(&night) == [false; 3]);
     night.daemon.ask(&["incident", "escalate", &id, "--why", "it is beyond me"]).ends(0);
     wait_until("the last resort is told again", || server.to("lead@example.org").len() == 2);
     let mail = server.to("lead@example.org").remove(1);

@@ -218,7 +218,13 @@ impl Outbox {
         self.over.is_some()
     }
 
-    /// Since when it is.
+    /// Whether the last resort was told, and nobody has answered it.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.ladder.as_ref().is_some_and(|ladder| *ladder.standing() == Standing::Exhausted)
+    }
+
+    /// Since when it is over.
     #[must_use]
     pub fn over(&self) -> Option<Stamp> {
         self.over

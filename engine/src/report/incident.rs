@@ -78,6 +78,9 @@ pub struct IncidentView {
     /// The silence that holds back whoever would be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silenced: Option<LadderSilenced>,
+    /// Since when the last resort is told and nobody has answered; none: that is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhausted: Option<Stamp>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -245,9 +248,10 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
             runs.push(RunSummary::from(run));
         }
     }
-    let (mut told, mut silenced) = (wanted.ends(), None);
+    let (mut told, mut silenced, mut last_resort) = (wanted.ends(), None, ladder::LastResort::default());
     journal.visit(&StreamId::ladder(&LadderId::incident(id)), 1, Kind::ALL, &mut |record| {
         ladder::holds_back(&mut silenced, &record);
+        last_resort.take(&record);
         told.extend(teller.line(&record, None).filter(|line| wanted.is_since(line.at)));
     })?;
     let (told, more) = told.done();
@@ -265,6 +269,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         acknowledged: fold.standing.acknowledged,
         false_positive: fold.standing.false_positive,
         silenced,
+        exhausted: last_resort.unanswered(),
         entity: fold.opened.entity,
         opened: fold.at,
         backfill: fold.opened.backfill,

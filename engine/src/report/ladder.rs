@@ -137,6 +137,33 @@ pub(super) fn holds_back(silenced: &mut Option<LadderSilenced>, record: &Record)
     }
 }
 
+/// A ladder by its records so far, and when its last resort was told.
+#[derive(Default)]
+pub(super) struct LastResort {
+    outbox: Option<Outbox>,
+    told: Option<Stamp>,
+}
+
+impl LastResort {
+    /// Takes in the next record.
+    pub(super) fn take(&mut self, record: &Record) {
+        if let (Body::LadderStarted(started), None) = (&record.body, &self.outbox) {
+            self.outbox = Some(Outbox::begun(started, record.at));
+        }
+        if let Some(outbox) = &mut self.outbox {
+            outbox.apply(record.at, &record.body);
+        }
+        if matches!(&record.body, Body::LadderMoved(moved) if moved.to == Place::LastResort) {
+            self.told = Some(record.at);
+        }
+    }
+
+    /// Since when it is told and nobody has answered; none: that is not so.
+    pub(super) fn unanswered(&self) -> Option<Stamp> {
+        self.told.filter(|_| self.outbox.as_ref().is_some_and(Outbox::is_exhausted))
+    }
+}
+
 fn silenced_line(silenced: &LadderSilenced, at: Stamp) -> String {
     let what = cut(&silenced.shown());
     match silenced.until <= at {

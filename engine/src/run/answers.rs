@@ -6,7 +6,7 @@ use crate::incident::Acknowledged;
 use jiff::Timestamp;
 use quell_model::playbook::AtEnd;
 use quell_model::record::{Covers, IncidentState, Owner};
-use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
+use quell_model::{Hash, IncidentId, Json, LadderId, Level, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
@@ -47,6 +47,9 @@ pub struct EngineStatus {
     /// Silences that stand, by their ends.
     #[serde(default)]
     pub silences: Vec<SilenceView>,
+    /// Ladders of which the last resort was told, and that nobody has answered.
+    #[serde(default)]
+    pub exhausted: Exhausted,
     /// Records that the journal has not taken yet.
     pub records_waiting: u64,
     /// Records that could not be kept at all.
@@ -236,6 +239,26 @@ pub struct SilenceView {
     pub holds_back: u64,
     /// The first of them.
     pub incidents: Vec<IncidentId>,
+}
+
+/// Incidents and questions of which the last resort was told, and that nobody has answered: they stay so until somebody does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Exhausted {
+    /// How many.
+    pub count: u64,
+    /// Some of them, the worst first.
+    pub first: Vec<ExhaustedLadder>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExhaustedLadder {
+    /// Of what it tells.
+    pub id: LadderId,
+    /// How bad that is.
+    pub level: Level,
+    /// In a line.
+    pub title: String,
 }
 
 /// A silence that was ended before its time.

@@ -20,7 +20,7 @@ mod silenced;
 use news::News;
 pub use silenced::Wanted;
 
-use super::answers;
+use super::answers::{self, Exhausted, ExhaustedLadder};
 use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
@@ -38,6 +38,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Of ladders that nobody answers so many are named.
+const MOST_NAMED: usize = 20;
 /// Why a page that waited for its next attempt is not sent any more.
 pub(super) const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
@@ -320,6 +322,18 @@ impl<W: Send + 'static> Core<W> {
             self.write_ladder(id, records);
         }
         is_any
+    }
+
+    /// Those of which the last resort was told, and that nobody has answered.
+    pub(super) fn exhausted(&self) -> Exhausted {
+        let mut all: Vec<&Outbox> = self.ladders.all.values().filter(|outbox| outbox.is_exhausted()).collect();
+        all.sort_by_key(|outbox| std::cmp::Reverse(outbox.level));
+        let named = all.iter().take(MOST_NAMED);
+        let one = |outbox: &&Outbox| {
+            let title = outbox.started.title.clone();
+            ExhaustedLadder { id: outbox.id(), level: outbox.level, title }
+        };
+        Exhausted { count: all.len() as u64, first: named.map(one).collect() }
     }
 
     /// Who is told now: a ladder that began goes on also where nobody would be told of a new incident.

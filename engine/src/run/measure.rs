@@ -123,6 +123,8 @@ pub struct Measured {
     pub due_runs: BTreeSet<RunId>,
     /// When the next lease ends.
     pub next_end: Option<jiff::Timestamp>,
+    /// Ladders of which the last resort was told, and that nobody has answered.
+    pub exhausted: u64,
     /// Open incidents that may have missed something.
     pub degraded: u64,
     /// What waits in the engine's inbox, and what it holds.
@@ -318,6 +320,7 @@ impl<W: Send + 'static> Core<W> {
             mode: self.definitions.ceiling,
             paused: self.paused,
             playbooks: self.definitions.playbooks.iter().map(playbook).collect(),
+            exhausted: self.exhausted().count,
             degraded: self.incidents.degraded() as u64,
             inbox: self.handle.waiting(),
             records_waiting: self.ink.waiting() as u64,

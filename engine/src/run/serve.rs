@@ -204,6 +204,7 @@ impl<W: Send + 'static> Core<W> {
             standing_due: standing_due as u64,
             leases: self.leases_listed(),
             silences: self.all_silences(),
+            exhausted: self.exhausted(),
             records_waiting: self.ink.waiting() as u64,
             records_lost: self.ink.lost(),
         })

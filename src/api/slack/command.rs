@@ -129,6 +129,9 @@ async fn found(app: &App, access: &Access, person: &Name, asked: Asked<'_>) -> R
             if status.paused {
                 lines.insert(1, "PAUSED: no action runs until `quell resume`".to_owned());
             }
+            if status.exhausted.count > 0 {
+                lines.push(format!("NOBODY ANSWERS {}, and the last resort was told", status.exhausted.count));
+            }
             let troubles = [status.sensor.why, status.journal.trouble, status.pause_failed, status.reload_refused];
             lines.extend(troubles.into_iter().flatten().map(|why| format!("trouble: {}", word(&why, LONGEST))));
             Ok(lines.join("\n"))

@@ -27,6 +27,7 @@ pub(super) fn tell(page: &mut Page, measured: &Measured) {
         page.count(t::QUESTIONS_WAITING, &[kind.as_str()], waiting);
     }
     page.add(t::QUESTION_AGE, &[], measured.oldest_question.unwrap_or_default().as_secs_f64());
+    page.count(t::EXHAUSTED, &[], measured.exhausted);
     for (action, count) in &measured.standing {
         page.count(t::LEASES_STANDING, &[action.as_str()], *count);
     }

@@ -100,6 +100,7 @@ families! {
     AUDIT_DIFFERENCES = Gauge "quell_escalation_audit_differences" ["kind"] "What the last look of the auditor found: page_late (nothing is heard of a page), step_late (whoever is next was not told), untold (no channel but the terminal has taken the last resort's pages), left_out (a step names somebody whom nobody tried to tell), end_untold (somebody was told, and not that it is over), unreadable.";
     AUDIT_LADDERS = Gauge "quell_escalation_audit_ladders" [] "Incidents and questions of which people are told, as the auditor saw them last.";
     AUDIT_LOOKS = Counter "quell_escalation_audit_looks_total" [] "Looks of the auditor.";
+    EXHAUSTED = Gauge "quell_escalation_exhausted" [] "Incidents and questions of which the last resort was told, and that nobody has answered.";
     LEASES_STANDING = Gauge "quell_leases_standing" ["action"] "Containments that stand and can be taken back.";
     LEASES_DUE = Gauge "quell_leases_due" [] "Containments whose lease is over, or that could not be taken back: they stand until a person says.";
     LEASE_NEXT_END = Gauge "quell_lease_next_end_timestamp_seconds" [] "When the next lease ends; absent when none has an end.";

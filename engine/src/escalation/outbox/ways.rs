@@ -4,7 +4,6 @@
 //! the other side asked for.
 
 use super::{Outbox, PUT_OFF, Stage};
-use crate::escalation::ladder::Standing;
 use quell_model::Stamp;
 use quell_model::notice::{Page, PageKey, To, Way};
 use std::collections::BTreeSet;
@@ -58,8 +57,7 @@ impl Outbox {
     #[must_use]
     pub fn pause(&self, key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
         // Nobody comes after the last resort: it is tried for ever, and more and more seldom.
-        let is_last = self.ladder.as_ref().is_some_and(|ladder| *ladder.standing() == Standing::Exhausted);
-        let longest = if is_last || self.is_over() { SELDOM } else { LONGEST };
+        let longest = if self.is_exhausted() || self.is_over() { SELDOM } else { LONGEST };
         let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
         // Up to a quarter more, by the key: what failed together is not tried again together, but for what goes together.
         let together = self.pages.get(key).and_then(|outgoing| outgoing.together.as_ref());

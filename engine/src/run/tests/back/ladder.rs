@@ -4,6 +4,7 @@ mod asked;
 mod holes;
 mod late;
 mod links;
+mod unanswered;
 mod ways;
 
 use super::*;
