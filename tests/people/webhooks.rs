@@ -3,7 +3,10 @@
 
 use super::*;
 use quell_actions::notify::http::{Ask, Broken, Client, Target};
-use quell_model::Secret;
+use quell_engine::store::Journal;
+use quell_model::notice::Receipt;
+use quell_model::record::{NewRecord, PageReceipted, PageState};
+use quell_model::{Batch, Body, Durability, LadderId, Secret, StreamId};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -224,6 +227,70 @@ fn a_dead_mans_switch_is_told_as_long_as_all_is_well() {
     wait_until("it is told again", || beats().len() > told && status()["held"].is_null());
     let said = night.daemon.said();
     assert!(said.contains("the dead man's switch is not told") && !said.contains("hunter2"), "{said}");
+}
+
+fn ladder_of(id: &str) -> StreamId {
+    StreamId::ladder(&LadderId::from(id))
+}
+
+/// A move of its ladder that is silent of two whom its step names, as if the ladder had a mistake. Of a daemon that has ended.
+fn leaves_two_out(state: &Path, id: &str) {
+    let (journal, stream) = (Journal::open(state).unwrap(), ladder_of(id));
+    let records = journal.read(&stream, 1).unwrap();
+    let moved = records.iter().find_map(|record| match &record.body {
+        Body::LadderMoved(moved) => Some((**moved).clone()),
+        _ => None,
+    });
+    let (mut moved, last) = (moved.unwrap(), records.last().unwrap());
+    assert_eq!(moved.pages.len(), 3);
+    moved.pages.truncate(1);
+    let (key, state) = (moved.pages[0].key.clone(), PageState::Sent(Receipt::Handed { reference: None }));
+    let receipted = PageReceipted { key, attempt: 1, state, instead: Vec::new(), together: None };
+    let records = vec![NewRecord::new(last.at, moved), NewRecord::new(last.at, receipted)];
+    journal.written(Batch { stream, expected: last.seq, records, durability: Durability::Synced }).unwrap();
+    journal.close();
+}
+
+/// The engine answers and the journal takes records: the auditor alone is not content.
+#[test]
+fn a_dead_mans_switch_is_not_told_while_the_auditor_finds_a_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(dir.path(), &[]);
+    let beat = format!("  beat: {{ url: \"http://127.0.0.1:{}/beat\", every: 1s }}\n", receiver.port);
+    let mut night = night(&receiver, &beat);
+    let beats = || receiver.at("/beat").len();
+    let woken = || receiver.got().iter().filter(|got| got["method"] == "POST").count();
+    let id = night.attacked();
+    wait_until("all three are woken", || woken() == 3);
+    wait_until("that is written", || {
+        let story = night.story(&id);
+        story.matches("was handed on").count() == 2 && story.contains("was delivered")
+    });
+    wait_until("it is told", || beats() > 0);
+    night.daemon.kill();
+    leaves_two_out(&night.daemon.state, &id);
+    night.again();
+    wait_until("it is held", || night.daemon.status()["beat"]["held"].is_string());
+    let status = night.daemon.status();
+    let why = status["beat"]["held"].as_str().unwrap();
+    assert!(why.contains(&id) && why.contains("is named by its policy"), "{why}");
+    assert_eq!((&status["audit"]["content"], &status["journal"]["trouble"]), (&json!(false), &Value::Null), "{status}");
+    let (told, since) = (beats(), Instant::now());
+    wait_until("three beats would have come", || since.elapsed() > Duration::from_secs(4));
+    assert_eq!(beats(), told);
+    assert!(night.daemon.status()["beat"]["told"].is_null(), "{}", night.daemon.status()["beat"]);
+    let shown = night.daemon.ask(&["status"]).out;
+    assert!(shown.contains("HELD, not all is well") && shown.contains("NOT ALL that should have been"), "{shown}");
+
+    // What nobody is told of any more owes nothing.
+    night.daemon.ask(&["incident", "resolve", &id, "--why", "rebuilt"]).ends(0);
+    wait_until("its ladder is closed", || {
+        let journal = Journal::open_read_only(&night.daemon.state).unwrap();
+        !journal.open_streams().unwrap().contains(&ladder_of(&id))
+    });
+    night.again();
+    wait_until("it is told again", || beats() > told);
+    assert_eq!(night.daemon.status()["beat"]["held"], Value::Null);
 }
 
 #[test]
