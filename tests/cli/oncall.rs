@@ -36,6 +36,29 @@ fn what_ships_is_right_and_mails_where_a_server_is_named() {
     assert!(ran.err.contains("is off for now") && !ran.err.contains("hunter2"), "{}", ran.err);
 }
 
+/// Somebody is reached at every moment of 400 days, and at last too: with a mail server and without one.
+#[test]
+fn what_ships_is_proved() {
+    let dir = tempfile::tempdir().unwrap();
+    let junit = dir.path().join("oncall.xml");
+    let at = ["oncall", "prove", "--config", "escalation.yaml", "--days", "400", "--at", "2026-12-01T00:00:00Z"];
+    for smtp in [Some("smtp://localhost:1025"), None] {
+        let mut prove = command(&at);
+        prove.args(["--json", "--junit", junit.to_str().unwrap()]).env_remove("QUELL_SMTP");
+        prove.envs(smtp.map(|url| ("QUELL_SMTP", url)));
+        let ran = Ran::of(prove.output().unwrap()).ends(0);
+        assert!(ran.err.contains("400 days: no mistakes"), "{ran:?}");
+        assert_eq!(ran.err.contains("`email` is off for now"), smtp.is_none(), "{}", ran.err);
+        let proof = ran.json();
+        assert_eq!((&proof["ok"], &proof["findings"]), (&json!(true), &json!([])));
+        let load = proof["load"].as_array().unwrap();
+        let of = |load: &Value| (load["id"].clone(), load["minutes"].clone());
+        assert_eq!(load.iter().map(of).collect::<Vec<_>>(), [(json!("primary/oncall"), json!(400 * 24 * 60))]);
+        let xml = std::fs::read_to_string(&junit).unwrap();
+        assert!(xml.contains("tests=\"3\" skipped=\"0\" failures=\"0\" errors=\"0\""), "{xml}");
+    }
+}
+
 /// What stands behind comments in it is right too, once it is taken in.
 #[test]
 fn what_ships_as_an_example_is_right() {
