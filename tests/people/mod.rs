@@ -12,6 +12,7 @@ mod login;
 mod playbooks;
 #[cfg(all(feature = "email", feature = "slack"))]
 mod sent;
+mod ships;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "slack")]
