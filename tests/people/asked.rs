@@ -2,8 +2,9 @@
 //!
 //! Acts on a sleeper in a cgroup of the test's own, under `only_within`. The sensor is off; the runs are begun by hand.
 
+use super::signed::exchange;
 use super::standin::{ANA, BO, buttons};
-use super::talks::{CY, SIGNED, STRANGER, Talks, exchange};
+use super::talks::{CY, SIGNED, STRANGER, Talks};
 use super::*;
 use crate::cli::{Bounded, identity};
 use crate::threats::group::Group;

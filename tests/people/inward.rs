@@ -1,8 +1,9 @@
 //! People answer in Slack: the real daemon by signed requests and by Socket Mode, against the stand-in (slack/inward.py), which
 //! Slack's own client (slack/socket_client.py, by `slack_sdk`) takes for Slack in the same run.
 
+use super::signed::{Signed, click, exchange, form, now, signature};
 use super::standin::{ANA, BO, has_sdk, script};
-use super::talks::{CY, SIGNED, STRANGER, Signed, Talks, click, exchange, form, now, signature};
+use super::talks::{CY, SIGNED, STRANGER, Talks};
 use super::{Night, SECRET};
 use crate::cli::wait_until;
 use quell_actions::notify::mark::{Mark, MarkKey};

@@ -10,9 +10,13 @@ mod inward;
 mod links;
 mod login;
 mod playbooks;
+#[cfg(feature = "slack")]
+mod refused;
 #[cfg(all(feature = "email", feature = "slack"))]
 mod sent;
 mod ships;
+#[cfg(feature = "slack")]
+mod signed;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "slack")]

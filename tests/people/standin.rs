@@ -3,7 +3,7 @@
 //! Owns its process, which ends with the test. What it takes for Slack's ways is held to Slack's own client by those tests that
 //! ask [`has_sdk`] first.
 
-use super::talks::exchange;
+use super::signed::exchange;
 use crate::cli::wait_until;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};

@@ -1,20 +1,15 @@
-//! A daemon that a Slack talks to: what people click there and say by `/quell`, signed as Slack signs it.
+//! A daemon that a Slack talks to: what people click there and say by `/quell`.
 //!
-//! Owns both, and what a request of Slack's is (docs.slack.dev/authentication/verifying-requests-from-slack).
+//! Owns both.
 
+use super::signed::{Signed, click, exchange, form};
 use super::standin::{ANA, BO, StandIn, buttons};
-use super::{CONFIG, Night, OLDER, SECRET};
+use super::{CONFIG, Night};
 use crate::cli::wait_until;
-use hmac::{Hmac, Mac};
 use quell_actions::notify::mark::{Mark, MarkKey};
 use quell_engine::store::marks_key;
-use serde_json::{Value, json};
-use sha2::Sha256;
-use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use serde_json::Value;
 use std::ops::Deref;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A viewer.
 pub(super) const CY: &str = "U0CY00001";
@@ -25,74 +20,6 @@ pub(super) const LISTENS: &str = "access: { listen: { address: \"127.0.0.1:0\", 
     \"5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\" }] } }\n";
 /// How it is known to be Slack: by either of two secrets.
 pub(super) const SIGNED: &str = "signing_secret: [{ env: TEST_NEWER }, { env: TEST_OLDER }]";
-
-/// One exchange, in HTTP 1.0: the answer ends with the connection. Gives the status and the body.
-pub(super) fn exchange(port: u16, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-    let head = format!("{method} {path} HTTP/1.0\r\nhost: test\r\n{headers}content-length: {}\r\n\r\n", body.len());
-    socket.write_all((head + body).as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// The signature of a body by this secret at this time.
-pub(super) fn signature(secret: &str, timestamp: &str, body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("v0:{timestamp}:{body}").as_bytes());
-    mac.finalize().into_bytes().iter().fold("v0=".to_owned(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
-
-pub(super) fn form(parts: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parts).finish()
-}
-
-/// A click, as Slack tells it.
-pub(super) fn click(user: &str, act: &str, mark: &str, hook: &str) -> Value {
-    let action = json!({ "type": "button", "block_id": "b", "action_id": format!("quell:{act}"), "value": mark });
-    json!({
-        "type": "block_actions", "user": { "id": user, "username": "ana", "team_id": "T0QUELL01" },
-        "team": { "id": "T0QUELL01" }, "response_url": hook, "actions": [action],
-    })
-}
-
-/// A request of Slack's, which may be sent again as it is.
-pub(super) struct Signed {
-    pub(super) path: &'static str,
-    pub(super) headers: String,
-    pub(super) body: String,
-}
-
-impl Signed {
-    pub(super) fn of(path: &'static str, body: String) -> Self {
-        Self::by(SECRET, now(), path, body)
-    }
-
-    pub(super) fn by(secret: &str, at: u64, path: &'static str, body: String) -> Self {
-        let (at, kind) = (at.to_string(), "application/x-www-form-urlencoded");
-        let signature = signature(secret, &at, &body);
-        let headers =
-            format!("content-type: {kind}\r\nX-Slack-Request-Timestamp: {at}\r\nX-Slack-Signature: {signature}\r\n");
-        Self { path, headers, body }
-    }
-
-    pub(super) fn by_the_older(path: &'static str, body: String) -> Self {
-        Self::by(OLDER, now(), path, body)
-    }
-
-    pub(super) fn click(payload: &Value) -> Self {
-        Self::of("/slack/interactive", form(&[("payload", &payload.to_string())]))
-    }
-}
 
 /// See the module.
 pub(super) struct Talks {
