@@ -192,7 +192,9 @@ fn with_journal(
         note(journal, by.clone(), serde_json::json!({ "begins": true, "unblocks": going, "uncuts": uncuts }))?;
     }
     sweep_up(world, left);
-    match unpin(dir) {
+    let unpinned = unpin(dir);
+    let is_unpinned = unpinned.is_ok();
+    match unpinned {
         Ok(gone) => {
             journal.into_iter().for_each(|journal| end_blocks(journal, left));
             left.pins.extend(gone.into_iter().map(|id| Removed { id }));
@@ -206,7 +208,7 @@ fn with_journal(
             left.left_over.extend(std::iter::once(why).chain(still).chain(cut));
         }
     }
-    left.left_over.extend(left_standing(&left.stood));
+    left.left_over.extend(left_standing(&left.stood, is_unpinned));
     match journal {
         Some(journal) if !left.is_nothing() => note(journal, by, serde_json::to_value(&*left).unwrap_or_default()),
         _ => Ok(()),
@@ -253,6 +255,8 @@ fn sweep_up(world: Option<&HostWorld>, left: &mut Left) {
 const FREEZE: &str = "process.freeze";
 /// Those that stand by what is pinned.
 const PINNED: [&str; 3] = ["process.block_exec", "network.block_peer", "network.isolate"];
+/// The verb that stands by what is pinned, and in the cluster too.
+const IN_BOTH: &str = "kubernetes.isolate_pod";
 
 /// What was pinned is gone, and all that it kept from starting or cut off with it.
 fn end_blocks(journal: &Journal, left: &mut Left) {
@@ -264,7 +268,7 @@ fn end_blocks(journal: &Journal, left: &mut Left) {
 }
 
 /// What stands and cannot be taken back here.
-fn left_standing(stood: &[Stands]) -> Vec<String> {
+fn left_standing(stood: &[Stands], is_unpinned: bool) -> Vec<String> {
     let is_here = |action: &str| action == FREEZE || PINNED.contains(&action);
     let others = stood.iter().filter(|stands| !is_here(stands.action.as_str()));
     let told = others.map(|stands| {
@@ -273,6 +277,11 @@ fn left_standing(stood: &[Stands]) -> Vec<String> {
             "hint: start quell, `quell run undo {}/{}`, end it, and uninstall then",
             stands.run, stands.part.step
         );
+        if action.as_str() == IN_BOTH && is_unpinned {
+            let what =
+                "on this node it is cut off no more, and its NetworkPolicy and labels still stand in the cluster";
+            return format!("{action} of {id}: {what}: only the daemon can take them back; {hint}");
+        }
         format!("{action} of {id} still stands: only the daemon can take it back; {hint}")
     });
     told.collect()
@@ -538,8 +547,13 @@ mod tests {
             run: "r-1".into(),
             part: Part { step: "one".into(), item: Some(2) },
         };
-        let told = left_standing(&["process.freeze", "process.block_exec", "network.isolate", "cloud.cut"].map(stands));
+        let told =
+            left_standing(&["process.freeze", "process.block_exec", "network.isolate", "cloud.cut"].map(stands), true);
         assert_eq!(told.len(), 1, "{told:?}");
+        let [of_pod] = &left_standing(&[stands("kubernetes.isolate_pod")], true)[..] else { panic!("one") };
+        assert!(of_pod.contains("on this node it is cut off no more") && of_pod.contains("`quell run undo r-1/one`"));
+        let [of_pod] = &left_standing(&[stands("kubernetes.isolate_pod")], false)[..] else { panic!("one") };
+        assert!(of_pod.starts_with("kubernetes.isolate_pod of r-1/one/2 still stands"), "{of_pod}");
         assert!(
             told[0].starts_with("cloud.cut of r-1/one/2 still stands") && told[0].contains("`quell run undo r-1/one`")
         );

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! granted, kept, due, start ──▶ does it stand? ─┬─ yes ──▶ held: beyond its lease's end, or from time to time
-//!                                               └─ no ───▶ planned anew ──▶ guard ──▶ returning ──▶ renewed, or lapsed
+//!                                               └─ no ───▶ planned anew ──▶ guard ──▶ returning ──▶ renewed, or over
 //! ```
+//! Over: lapsed, and told, unless something else of what it did stands: then its lease stands for that, and a person is asked.
 //! By the same plan it is in force again without a record: its intent has it.
 //!
 //! Owns when a verb is asked to hold, and what follows when nothing is there to be held. Never ends a lease whose moment has
@@ -13,7 +14,7 @@
 
 use super::attempt::{in_time, place};
 use super::job::{Answer, Work};
-use super::leases::Standing;
+use super::leases::{Standing, Why};
 use super::shell::Core;
 use super::unread::Later;
 use futures_util::future::FutureExt;
@@ -51,12 +52,14 @@ pub(super) struct Hold {
     again: Option<Stamp>,
     /// Why it is not held; it was told.
     failed: Option<String>,
+    /// Nothing is there to be held any more; what else it did stands.
+    over: bool,
 }
 
 impl Hold {
     /// Its lease has changed, or what kept it from being held may be over.
     pub(super) fn look_again(&mut self) {
-        self.again = None;
+        (self.again, self.over) = (None, false);
     }
 
     /// Whether it stands is to be asked anew.
@@ -71,7 +74,7 @@ impl Hold {
 
     /// Whether nobody knows yet how it stands: its lease does not end before that.
     pub(super) fn is_open(&self) -> bool {
-        self.until.is_none() && self.failed.is_none()
+        self.until.is_none() && self.failed.is_none() && !self.over
     }
 }
 
@@ -148,7 +151,7 @@ impl<W: Send + 'static> Core<W> {
         for (place, standing) in self.leases.all() {
             let is_at_it = standing.hold.is_tried() || standing.is_asked() || !self.ends_by_itself(&standing.action);
             let is_at_it = is_at_it || self.runs.get(&place.0).is_some_and(|live| live.run.takes_back(&place.1));
-            if is_at_it || self.unread.waits(&place.0, &place.1, Later::Lease) {
+            if is_at_it || standing.hold.over || self.unread.waits(&place.0, &place.1, Later::Lease) {
                 continue;
             }
             let Some((lasting, enough)) = self.to_hold(standing) else { continue };
@@ -295,11 +298,30 @@ impl<W: Send + 'static> Core<W> {
         self.tell_incident(incident.as_ref(), text);
     }
 
+    /// What was held is over, and does not stand again: the world is asked whether that was all of it.
     fn lapses(&mut self, run: &RunId, part: &Part, why: String) {
         if let Some(standing) = self.leases.at_mut(run, part) {
             standing.hold.trying = None;
         }
-        self.lease_lapses(run, part, why, Later::Lease);
+        self.ask_whether_it_stands(run.clone(), part.clone(), Why::Lapsed(why));
+    }
+
+    /// What was held is over, and by what the world said that was not all of it, or nobody knows.
+    pub(super) fn stands_in_part(&mut self, run: &RunId, part: &Part, why: &str, undone: &Result<Truth, ActionError>) {
+        self.leases.hold_again();
+        if !matches!(undone, Ok(Truth::HoldsNot(_))) {
+            return self.not_held(run, part, format!("{why}; whether something of it stands could not be asked"));
+        }
+        let Some(standing) = self.leases.at_mut(run, part) else { return };
+        let (incident, is_due, at_end) = (standing.incident.clone(), standing.due, standing.at_end);
+        // A person is asked once, and it is over once that is written; what is taken back at its end is only told.
+        standing.hold.over = is_due || at_end == AtEnd::Undo;
+        let why = format!("a part of it is over, and is not put in force again: {why}");
+        match at_end {
+            _ if is_due => {}
+            AtEnd::Undo => self.tell_of(run, part, |action| format!("{action} of run {run} still stands, but {why}")),
+            AtEnd::Keep | AtEnd::Ask => self.lease_due(run, part, incident.as_ref(), why),
+        }
     }
 
     /// Nothing is there to be held, though its lease stands: a boot has ended it, or the end of whoever held it.
@@ -308,10 +330,7 @@ impl<W: Send + 'static> Core<W> {
         (standing.hold.trying, standing.hold.until) = (None, None);
         let standing = standing.clone();
         if self.leases.was_before_uninstall(&standing) {
-            // A person wanted that, and knows.
-            let why = "quell was uninstalled since".to_owned();
-            self.tell_of(run, part, |action| format!("{action} of run {run} stands no more: {why}"));
-            return self.lease_changes(run, part, "lapsed", why, None);
+            return self.ask_whether_it_stands(run.clone(), part.clone(), Why::Uninstalled);
         }
         let Some((lasting, _)) = self.to_hold(&standing) else { return };
         if self.paused {

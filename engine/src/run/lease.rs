@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// Leases that end in one turn of the engine.
 const AT_ONCE: usize = 16;
+/// Why it was over, where a person took quell off this machine.
+const UNINSTALLED: &str = "quell was uninstalled since";
 
 impl<W: Send + 'static> Core<W> {
     /// What a step that has just contained something is granted.
@@ -267,7 +269,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// A person has to say, and is told so.
-    fn lease_due(&mut self, run: &RunId, part: &Part, incident: Option<&IncidentId>, why: String) {
+    pub(super) fn lease_due(&mut self, run: &RunId, part: &Part, incident: Option<&IncidentId>, why: String) {
         let heard = self.heard(run, incident);
         let Some(Ok(heard)) = self.once_read(run, part, Later::Lease, heard) else { return };
         let step = &part.step;
@@ -321,7 +323,7 @@ impl<W: Send + 'static> Core<W> {
         self.ask_whether_it_stands(run, part, Why::Boot);
     }
 
-    fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
+    pub(super) fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let later = if asked == Why::Boot { Later::Boot } else { Later::Lease };
         let intents = self.intents_of(&run, &part);
         let Some(intents) = self.once_read(&run, &part, later, intents) else { return };
@@ -395,6 +397,14 @@ impl<W: Send + 'static> Core<W> {
         let (action, own_end) = (standing.action.clone(), standing.own_end);
         let gone = undone == Ok(Truth::Holds);
         match (asked, gone, at_end) {
+            (Why::Lapsed(why), true, _) => self.lease_lapses(run, part, why, Later::Lease),
+            (Why::Uninstalled, true, _) => {
+                // A person wanted that, and knows.
+                self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {UNINSTALLED}"));
+                self.lease_changes(run, part, "lapsed", UNINSTALLED.to_owned(), None);
+            }
+            (Why::Lapsed(why), false, _) => self.stands_in_part(run, part, &why, &undone),
+            (Why::Uninstalled, false, _) => self.stands_in_part(run, part, UNINSTALLED, &undone),
             (Why::End, true, _) if own_end => {
                 let why = format!("it was to stand for {}, and ended by itself", print_duration(lasts));
                 self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));

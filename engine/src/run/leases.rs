@@ -46,7 +46,7 @@ impl Standing {
 }
 
 /// Why the world is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
     /// Its lease is over.
     End,
@@ -54,6 +54,10 @@ pub(super) enum Why {
     RunOver,
     /// The machine was booted.
     Boot,
+    /// What was held is over, and why: something that needs no holding may stand all the same.
+    Lapsed(String),
+    /// The same, as a person took quell off this machine.
+    Uninstalled,
 }
 
 /// All that stand.

@@ -359,6 +359,53 @@ fn what_was_taken_back_with_quell_itself_does_not_stand_again() {
     }
 }
 
+/// One whose `rest` stands yet, and what fades not, as `quell uninstall` left it.
+fn half_left(at_end: AtEnd) -> (Yard, RunId) {
+    let mut yard = yard(with_lease(blocks(None), 24 * HOUR, at_end));
+    let run = yard.attack(1);
+    yard.pass(HOUR);
+    let said = record::PersonActed { by: "root".into(), what: "uninstall".into(), detail: json!({ "begins": true }) };
+    let now = yard.clock.now();
+    yard.stage.core.write_system(vec![NewRecord::new(now, said)]);
+    yard.stage.settle();
+    yard.things.fading.lock().unwrap().clear();
+    yard.things.firm.lock().unwrap().insert("rest".into());
+    (yard, run)
+}
+
+#[test]
+fn what_is_held_no_more_has_not_lapsed_while_something_of_it_stands() {
+    for (at_end, leases) in [(AtEnd::Ask, vec!["granted", "due"]), (AtEnd::Undo, vec!["granted"])] {
+        let (mut yard, run) = half_left(at_end);
+        for start in ["b", "c"] {
+            yard = yard.again(start);
+            yard.stage.settle();
+            yard.pass(HOUR);
+            assert_eq!(yard.leases(&run), leases, "{:?}", yard.notes());
+            assert_eq!(yard.in_force(), Vec::<String>::new());
+        }
+        let asked = yard.notes().iter().filter(|note| note.contains("quell run keep")).count();
+        assert_eq!(asked, usize::from(at_end == AtEnd::Ask), "{:?}", yard.notes());
+        assert!(yard.told("a part of it is over") && !yard.told("stands no more"), "{:?}", yard.notes());
+        match at_end {
+            AtEnd::Undo => yard.pass(24 * HOUR),
+            _ => drop(yard.undo(&run, None).unwrap()),
+        }
+        assert_eq!((yard.leases(&run).pop().unwrap().as_str(), yard.things.firm.lock().unwrap().len()), ("ended", 0));
+    }
+}
+
+#[test]
+fn who_keeps_what_stands_in_part_has_all_of_it_in_force_again() {
+    let (yard, run) = half_left(AtEnd::Ask);
+    let mut yard = yard.again("b");
+    yard.pass(HOUR);
+    assert_eq!((yard.leases(&run).pop().unwrap().as_str(), yard.in_force().len()), ("due", 0));
+    yard.keep(&run, Some(8 * HOUR)).unwrap();
+    yard.stage.settle();
+    assert_eq!((yard.leases(&run).pop().unwrap().as_str(), yard.in_force().len()), ("kept", 1));
+}
+
 #[test]
 fn what_two_stand_by_is_in_force_while_one_does() {
     let mut yard = yard(blocks(None));
