@@ -127,6 +127,36 @@ impl Cluster {
         assert!(out.status.success(), "{name} {word}: {out:?}");
     }
 
+    /// Gives its node an image of this name: a program at that path with the libraries that it is linked against, and what `more` puts
+    /// beside it below the image's root.
+    #[track_caller]
+    pub(crate) fn give_image(&self, name: &str, program: &Path, at: &str, more: impl FnOnce(&Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, tar) = (dir.path().join("root"), dir.path().join("tar"));
+        let within = |path: &str| root.join(path.trim_start_matches('/'));
+        for path in [within(at).parent().unwrap(), &root.join("tmp")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        // What is there to debug it by is most of it.
+        let stripped = Command::new("strip").arg("-o").arg(within(at)).arg(program).status();
+        if !stripped.is_ok_and(|status| status.success()) {
+            fs::copy(program, within(at)).unwrap();
+        }
+        let libraries = Command::new("ldd").arg(program).output().unwrap();
+        let libraries = String::from_utf8(libraries.stdout).unwrap();
+        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            fs::create_dir_all(within(library).parent().unwrap()).unwrap();
+            fs::copy(library, within(library)).unwrap();
+        }
+        more(&root);
+        let mut pack = Command::new(script());
+        let packed = pack.args(["pack", name]).arg(&root).arg(at).stdout(fs::File::create(&tar).unwrap()).output();
+        let given = Command::new(script()).arg("image").args([&self.dir, &tar]).output();
+        for out in [packed.unwrap(), given.unwrap()] {
+            assert!(out.status.success(), "{name}: {out:?}");
+        }
+    }
+
     /// kubectl with these arguments, ready to run.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Command {
         let mut kubectl = Command::new(self.fact("KUBECTL"));
