@@ -58,7 +58,7 @@ lint:
 bench:
 	@scripts/setup bench
 	cargo bench --locked --package quell-engine --bench parts --bench durable --bench people
-	cargo bench --locked --package quell --bench rules --bench throughput --bench recorder --bench lists --bench clicks --bench end_to_end --bench cost
+	cargo bench --locked --package quell --bench rules --bench throughput --bench recorder --bench lists --bench clicks --bench end_to_end --bench cost --bench pods_cut_off
 	cargo bench --locked --package quell-kubernetes --features client --bench pods
 
 docs:

@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "each benchmark uses its own part of it")]
 
 use quell_engine::store::Journal;
-use quell_model::record::Moments;
+use quell_model::record::{Moments, StepFinished};
 use quell_model::{Body, Outcome, Stamp};
 use serde_json::json;
 use std::fs;
@@ -103,19 +103,25 @@ impl Daemon {
 
     /// With these rule files, and this playbook instead of the one that kills.
     pub(crate) fn start_playing(within: &str, rules: &[(String, String)], playbook: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::create_dir_all(at("rules")).unwrap();
-        fs::create_dir_all(at("playbooks")).unwrap();
-        fs::write(at("rules/victim.yml"), RULE).unwrap();
-        for (name, text) in rules {
-            fs::write(at("rules").join(name), text).unwrap();
-        }
-        fs::write(at("playbooks/kill.yaml"), playbook).unwrap();
+        let mut files = vec![("rules/victim.yml".to_owned(), RULE.to_owned())];
+        files.extend(rules.iter().map(|(name, text)| (format!("rules/{name}"), text.clone())));
+        files.push(("playbooks/kill.yaml".to_owned(), playbook.to_owned()));
         let config = format!(
             "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: true, dirs: [rules] }}\n\
              guard:\n  only_within: {{ cgroup: {within} }}\n  limits: {{ process.kill: 1000000/h }}\n  breaker: {{ images: 1000000, within: 10m, quiet: 30m }}\n"
         );
+        Self::start_configured(&config, &files)
+    }
+
+    /// With this configuration, and these files beside it: (path, text).
+    pub(crate) fn start_configured(config: &str, files: &[(String, String)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("rules")).unwrap();
+        fs::create_dir_all(at("playbooks")).unwrap();
+        for (name, text) in files {
+            fs::write(at(name), text).unwrap();
+        }
         fs::write(at("quell.yaml"), config).unwrap();
         let quell = env!("CARGO_BIN_EXE_quell");
         let child = Command::new(quell)
@@ -177,22 +183,27 @@ impl Daemon {
     }
 
     /// Ends the daemon; gives the moments of every proved act, and how many steps ended otherwise.
-    pub(crate) fn end_with_moments(mut self) -> (Vec<Moments>, usize) {
+    pub(crate) fn end_with_moments(self) -> (Vec<Moments>, usize) {
+        let all = self.end_with_steps();
+        let (proved, others): (Vec<StepFinished>, Vec<_>) =
+            all.into_iter().partition(|step| step.outcome == Outcome::Verified);
+        (proved.into_iter().map(|step| step.moments).collect(), others.len())
+    }
+
+    /// Ends the daemon; gives how every step ended.
+    pub(crate) fn end_with_steps(mut self) -> Vec<StepFinished> {
         // SAFETY-free way to signal a child: kill(1) by its own pid, which cannot have been reused before it is waited for.
         drop(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status());
         drop(self.child.wait());
         let journal = Journal::open_read_only(&self.dir.path().join("data")).unwrap();
-        let (mut proved, mut others) = (Vec::new(), 0);
-        for (stream, _) in journal.streams().unwrap() {
-            if stream.as_run().is_none() {
-                continue;
-            }
-            for record in journal.read(&stream, 1).unwrap() {
-                let Body::StepFinished(step) = record.body else { continue };
-                if step.outcome == Outcome::Verified { proved.push(step.moments) } else { others += 1 }
-            }
-        }
-        (proved, others)
+        let runs = journal.streams().unwrap().into_iter().filter(|(stream, _)| stream.as_run().is_some());
+        let records = runs.flat_map(|(stream, _)| journal.read(&stream, 1).unwrap());
+        let records = records.map(|record| journal.whole(record).unwrap());
+        let steps = records.filter_map(|record| match record.body {
+            Body::StepFinished(step) => Some(*step),
+            _ => None,
+        });
+        steps.collect()
     }
 }
 
