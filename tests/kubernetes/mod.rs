@@ -6,6 +6,8 @@
 #[cfg(all(feature = "ebpf", feature = "kubernetes"))]
 pub(crate) mod attacker;
 #[cfg(all(feature = "ebpf", feature = "kubernetes"))]
+mod deaths;
+#[cfg(all(feature = "ebpf", feature = "kubernetes"))]
 mod drains;
 #[cfg(all(feature = "ebpf", feature = "kubernetes"))]
 mod gate;
