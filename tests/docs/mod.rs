@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod page;
+#[cfg(all(feature = "ebpf", feature = "kubernetes"))]
+mod protects;
 
 use crate::cli::{command, quell, wait_until};
 use crate::threats::group::Group;
