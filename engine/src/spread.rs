@@ -78,7 +78,7 @@ mod tests {
         let up_to: Vec<u64> = spread.up_to().map(|(_, count)| count).collect();
         assert_eq!(up_to[..5], [1, 1, 1, 2, 3]);
         assert_eq!((up_to[19], spread.count()), (3, 4));
-        assert_eq!(spread.sum(), spans.into_iter().sum());
+        assert_eq!(spread.sum(), spans.into_iter().sum::<Duration>());
         assert!(BOUNDS.is_sorted());
     }
 }

@@ -1,8 +1,8 @@
 //! People are told by Slack: the channel and the real daemon against a stand-in (slack/standin.py), which Slack's own client
 //! (slack/client.py, by `slack_sdk`) takes for Slack in the same run.
 
+use super::signed::exchange;
 use super::standin::{ANA, INCIDENTS, StandIn, TOKEN, buttons, has_sdk, manifests, scopes, script};
-use super::talks::exchange;
 use super::{Night, Server, free_port};
 use crate::cli::wait_until;
 use quell_actions::notify::mark::{Mark, MarkKey};
