@@ -8,6 +8,7 @@ use crate::own_cgroup::OwnCgroup;
 use crate::process::freeze::Freeze;
 use crate::process::inspect::Inspect;
 use crate::process::kill::Kill;
+use crate::process::pace::on_own_thread;
 use crate::process::{Hands, Stat};
 use crate::protect::own_processes;
 use crate::world::{CgroupKind, CgroupRoot, HostWorld};
@@ -22,10 +23,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
-use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How long one act may take.
@@ -93,7 +92,7 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
 fn hold_and_release(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
     let freeze = Freeze(hands.clone());
     let go = act(hands, &freeze, id, scope)?;
-    finish(freeze.undo(&go, &context())).map_err(|error| error.to_string())?;
+    on_own_thread(freeze.undo(&go, &context())).map_err(|error| error.to_string())?;
     proved(&freeze, go.plan(), Want::Undone)
 }
 
@@ -102,7 +101,8 @@ fn end(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
 }
 
 fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {
-    let seen = finish(Inspect(hands.clone()).look(&json!({ "process": id }))).map_err(|error| error.to_string())?;
+    let seen =
+        on_own_thread(Inspect(hands.clone()).look(&json!({ "process": id }))).map_err(|error| error.to_string())?;
     match seen["process"]["image"].as_str() {
         Some(_) => Ok(()),
         None => Err("what a process runs cannot be read: CAP_SYS_PTRACE is missing".to_owned()),
@@ -111,15 +111,16 @@ fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {
 
 /// Plans, asks the guard, runs and verifies.
 fn act(hands: &Hands, action: &dyn Action, id: &ProcessId, scope: &str) -> Result<Admitted, String> {
-    let plan = finish(action.plan(&json!({ "process": id, "scope": scope }))).map_err(|error| error.to_string())?;
+    let plan =
+        on_own_thread(action.plan(&json!({ "process": id, "scope": scope }))).map_err(|error| error.to_string())?;
     let go = admit(hands, action, plan)?;
-    finish(action.run(&go, &context())).map_err(|error| error.to_string())?;
+    on_own_thread(action.run(&go, &context())).map_err(|error| error.to_string())?;
     proved(action, go.plan(), Want::Acted)?;
     Ok(go)
 }
 
 fn proved(action: &dyn Action, plan: &Plan, want: Want) -> Result<(), String> {
-    match finish(action.verify(plan, want)).map_err(|error| error.to_string())? {
+    match on_own_thread(action.verify(plan, want)).map_err(|error| error.to_string())? {
         Truth::Holds => Ok(()),
         Truth::HoldsNot(why) => Err(why),
         Truth::CannotAsk => Err("it cannot be asked for".to_owned()),
@@ -254,17 +255,6 @@ fn context() -> ActionContext {
         stop: Stop::default(),
         vault: Arc::new(Unwritten),
         secrets: quell_model::Secrets::default(),
-    }
-}
-
-/// Runs a future whose sleeps block to its end, with or without a runtime around.
-fn finish<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::yield_now(),
-        }
     }
 }
 

@@ -312,7 +312,11 @@ impl Desk {
     /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own. It may
     /// take as long as the engine takes to answer, and can be cut off at any point.
     pub(crate) async fn turn_kernel(self: &Arc<Self>, engine: &EngineHandle) {
-        self.kernel.turn();
+        // It looks through cgroups, of which others make as many as they like.
+        let kernel = Arc::clone(&self.kernel);
+        if let Err(error) = tokio::task::spawn_blocking(move || kernel.turn()).await {
+            tracing::error!(%error, "a look at the kernel did not end well");
+        }
         if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
             tracing::warn!("the pause flag in the kernel was set beside this daemon: it pauses too");
             if let Err(why) = self.pause(engine, true, PAUSED_BESIDE.into()).await {

@@ -2,16 +2,21 @@
 //! own clock, or `quell uninstall`.
 //!
 //! Keeps true: nobody leaves a cgroup on which anybody's order stands; each goes where it was, or where what it was in was made; who has got
-//! the number of one who left is not moved; a cgroup that quell made goes with the last who was in it.
+//! the number of one who left is not moved; a cgroup that quell made goes with the last who was in it. However many cgroups and processes others
+//! make, it ends within a bound, and what it did not come to is told as staying.
 
 use super::moved::{NAME, put};
 use super::origins::Origins;
+use crate::process::cgroup::container_id;
 use crate::process::identity::{Held, cannot};
+use crate::process::pace::{Over, Pace, on_own_thread};
 use crate::world::{CgroupKind, HostWorld};
 use quell_model::ActionError;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,8 +27,12 @@ const AT_ONCE: usize = 64;
 /// Who has ended is in a cgroup for a moment yet; whoever makes one cuts it off sooner.
 const LINGER: Duration = Duration::from_secs(5);
 
+const BY_HAND: &str = "move who is left in a cgroup `quell-moved-…` back by its `cgroup.procs`";
+/// For all who are to be brought back; the kernel takes some 8 ms for each.
+const BRINGING: Duration = Duration::from_secs(10);
+
 /// Says whether anybody's order stands on a cgroup.
-pub type Holds<'a> = &'a dyn Fn(&Path) -> Result<bool, String>;
+pub type Holds<'a> = &'a (dyn Fn(&Path) -> Result<bool, String> + Sync);
 
 /// What was brought back.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -44,51 +53,88 @@ pub enum While {
     Leaving,
 }
 
-/// Brings back everyone whose cgroup quell made and nothing cuts off, on all of this host.
+/// Brings back everyone whose cgroup quell made and nothing cuts off, on all of this host. Blocks, within a bound: for a thread of the caller's own.
 #[must_use]
 pub fn bring_back(world: &HostWorld, holds: Holds<'_>, at: While) -> Back {
     let Some(root) = world.root(CgroupKind::V2) else { return Back::default() };
     let linger = if at == While::Working { Duration::ZERO } else { LINGER };
-    below(world, root, &Origins::default(), holds, linger)
+    on_own_thread(below(world, root, &Origins::default(), holds, linger))
 }
 
 /// The same around a cgroup that quell made, or that lies in one: the outermost of those, with all below; `known` is where they were, beside
 /// what is written there.
-pub(super) fn around(world: &HostWorld, dir: &Path, known: &Origins, holds: Holds<'_>) -> Back {
-    let top = dir.ancestors().filter(|above| is_made(above)).last();
-    top.map_or_else(Back::default, |top| below(world, top, known, holds, LINGER))
+pub(super) async fn around(world: &HostWorld, dir: &Path, known: &Origins, holds: Holds<'_>) -> Back {
+    match dir.ancestors().filter(|above| is_made(above)).last() {
+        Some(top) => below(world, top, known, holds, LINGER).await,
+        None => Back::default(),
+    }
 }
 
-fn below(world: &HostWorld, top: &Path, known: &Origins, holds: Holds<'_>, linger: Duration) -> Back {
-    let (mut all, mut back) = (Vec::new(), Back::default());
-    find(top, DEPTH, &mut all);
+async fn below(world: &HostWorld, top: &Path, known: &Origins, holds: Holds<'_>, linger: Duration) -> Back {
+    let (mut back, mut pace) = (Back::default(), Pace::no_longer_than(BRINGING));
+    let (all, over) = find(top, &mut pace).await;
+    // What was found is seen to; what was not stays for the next call.
+    let stays = |over: Over| over.of("the tree of cgroups", BY_HAND).to_string();
+    back.stays.extend(over.map(stays));
+    pace.again();
+    let until = Instant::now() + linger;
     for dir in all {
+        if let Err(over) = pace.step().await {
+            back.stays.push(stays(over));
+            break;
+        }
         if linger.is_zero() && is_young(&dir) {
             back.stays.push(format!("`{}` was made just now", dir.display()));
             continue;
         }
         match holds(&dir) {
             Ok(true) => {}
-            Ok(false) => match empty(world, &dir, known, holds, linger) {
-                Ok(one) => back.add(one),
-                Err(error) => back.stays.push(error.to_string()),
-            },
+            Ok(false) => {
+                if let Err(error) = empty(world, &dir, (known, holds, until), (&mut pace, &mut back)).await {
+                    back.stays.push(error.to_string());
+                }
+            }
             Err(why) => back.stays.push(format!("`{}`: {why}", dir.display())),
         }
     }
     back
 }
 
-/// Those that quell made, the deepest first.
-fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            find(&entry.path(), depth - 1, found);
+/// Those that quell made, the deepest first, and whether there were more than are looked through. What a user or a container may have made is
+/// looked through last, the shallow before the deep: there may be as much of it as they like.
+async fn find(top: &Path, pace: &mut Pace) -> (Vec<PathBuf>, Option<Over>) {
+    let mut found = Vec::new();
+    let (mut ours, mut theirs) = (vec![(top.to_owned(), DEPTH)], VecDeque::new());
+    let mut over = None;
+    'all: loop {
+        let (next, trusted) = match ours.pop() {
+            Some(next) => (Some(next), true),
+            None => (theirs.pop_front(), false),
+        };
+        let Some((dir, depth)) = next else { break };
+        let below = fs::read_dir(&dir).into_iter().flatten().flatten().filter(|_| depth > 0);
+        for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if let Err(past) = pace.step().await {
+                over = Some(past);
+                ours.push((dir, depth));
+                break 'all;
+            }
+            let is_theirs = entry.file_name().to_str().is_none_or(|name| container_id(name).is_some());
+            if trusted && !is_theirs && entry.metadata().is_ok_and(|meta| meta.uid() == 0) {
+                ours.push((entry.path(), depth - 1));
+            } else {
+                theirs.push_back((entry.path(), depth - 1));
+            }
+        }
+        if is_made(&dir) && dir.is_dir() {
+            found.push(dir);
         }
     }
-    if is_made(dir) && dir.is_dir() {
-        found.push(dir.to_owned());
-    }
+    // Of what was seen and not looked into, what is called so is seen to as well.
+    let seen = ours.into_iter().chain(theirs).map(|(dir, _)| dir);
+    found.extend(seen.filter(|dir| is_made(dir)));
+    found.sort_by_key(|dir| Reverse(dir.components().count()));
+    (found, over)
 }
 
 /// Whether it is called as quell calls those that it makes.
@@ -101,30 +147,23 @@ fn is_young(dir: &Path) -> bool {
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < LINGER))
 }
 
-impl Back {
-    fn add(&mut self, other: Self) {
-        self.moved += other.moved;
-        self.stays.extend(other.stays);
-    }
-}
-
 /// Brings back whoever is in it, and removes it.
-fn empty(
+async fn empty(
     world: &HostWorld,
     dir: &Path,
-    known: &Origins,
-    holds: Holds<'_>,
-    linger: Duration,
-) -> Result<Back, ActionError> {
-    let Some(root) = world.root(CgroupKind::V2) else { return Ok(Back::default()) };
+    (known, holds, until): (&Origins, Holds<'_>, Instant),
+    (pace, back): (&mut Pace, &mut Back),
+) -> Result<(), ActionError> {
+    let Some(root) = world.root(CgroupKind::V2) else { return Ok(()) };
     let mut origins = Origins::read(dir);
     origins.add(known.clone());
-    let (mut back, begun) = (Back::default(), Instant::now());
     let made_in = dir.parent().unwrap_or(root);
+    let over = |over: Over| over.of(&format!("the cgroup `{}`", dir.display()), BY_HAND);
     loop {
         let pids: Vec<u32> = who_is_in(dir).into_iter().collect();
-        for held in pids.chunks(AT_ONCE).map(|some| hold(world, dir, some)) {
-            for one in held? {
+        for some in pids.chunks(AT_ONCE) {
+            for one in hold(world, dir, some)? {
+                pace.step().await.map_err(over)?;
                 let pid = one.stat.pid;
                 let was = origins.of(world, pid).map(|path| root.join(path.trim_start_matches('/')));
                 let was = was.unwrap_or_else(|| made_in.to_owned());
@@ -141,17 +180,16 @@ fn empty(
             }
         }
         match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(()) => return Ok(()),
             // What is below it does not go by waiting.
-            Err(error) if begun.elapsed() >= linger || has_below(dir) => {
+            Err(error) if Instant::now() >= until || has_below(dir) => {
                 back.stays.push(format!("`{}` stays: {error}", dir.display()));
-                break;
+                return Ok(());
             }
-            Err(_) => std::thread::yield_now(),
+            Err(_) => pace.beside().await,
         }
     }
-    Ok(back)
 }
 
 /// Whose numbers a cgroup shows. 0 stands for one outside of this pid namespace: nobody can name it here.
@@ -187,6 +225,24 @@ fn place(root: &Path, was: &Path, holds: Holds<'_>) -> PathBuf {
 mod tests {
     use super::*;
     use crate::testing::Family;
+
+    #[test]
+    fn cgroups_that_somebody_makes_at_will_hide_nobody_who_is_to_be_brought_back() {
+        let family = Family::new();
+        let root = family.dir().join("cgroup");
+        let theirs = root.join("user.slice/theirs");
+        for number in 0..20 {
+            fs::create_dir_all(theirs.join(number.to_string())).unwrap();
+        }
+        std::os::unix::fs::chown(&theirs, Some(65_534), None).unwrap();
+        let moved = [root.join(format!("a.service/{NAME}1-1")), root.join(format!("a.service/{NAME}1-1/b/{NAME}2-2"))];
+        fs::create_dir_all(&moved[1]).unwrap();
+        let (found, over) = on_own_thread(find(&root, &mut Pace::of_steps(10)));
+        assert_eq!(found, [moved[1].clone(), moved[0].clone()], "the deepest first");
+        let why = over.unwrap().of("the tree of cgroups", BY_HAND).to_string();
+        assert!(why.contains("10 cgroups and processes were"), "{why}");
+        assert!(on_own_thread(find(&root, &mut Pace::begin())).1.is_none(), "it has an end");
+    }
 
     #[test]
     fn who_has_the_number_of_one_who_left_is_not_brought_back() {

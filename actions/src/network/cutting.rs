@@ -192,7 +192,7 @@ impl Cutting {
         let moved = match moved {
             Ok(moved) => moved,
             // Half a cut is none: the step says that it failed, and everybody is where they were.
-            Err(error) => return Err(self.halved(cut, &order, id, error)),
+            Err(error) => return Err(self.halved(cut, &order, id, error).await),
         };
         // The order is in force, and stays so: what of the open sockets cannot even be told is told as that.
         let sockets = cut.destroy(&group, &order.rule);
@@ -208,8 +208,8 @@ impl Cutting {
     }
 
     /// Takes back what was begun, and gives the error that says so.
-    fn halved(&self, cut: &dyn Cut, order: &Order, id: u64, error: ActionError) -> ActionError {
-        let stays = match self.take_back(cut, order, &Origins::default(), id) {
+    async fn halved(&self, cut: &dyn Cut, order: &Order, id: u64, error: ActionError) -> ActionError {
+        let stays = match self.take_back(cut, order, &Origins::default(), id).await {
             Ok((_, _, stays)) => stays,
             Err(error) => vec![error.to_string()],
         };
@@ -226,7 +226,7 @@ impl Cutting {
 
     /// Takes the order out, and brings back whoever was moved for it or is left by another that is over; gives whether it stood, how
     /// many were moved back, and what stays all the same.
-    fn take_back(
+    async fn take_back(
         &self,
         cut: &dyn Cut,
         order: &Order,
@@ -243,7 +243,7 @@ impl Cutting {
                 if other.terms.owner.is_empty() { "somebody".to_owned() } else { format!("run {}", other.terms.owner) };
             still.push(format!("`{}` is cut all the same, by {whose}", order.cgroup));
         }
-        let back = back::around(&self.0.world, &group, known, &|group| cut.holds(group));
+        let back = back::around(&self.0.world, &group, known, &|group| cut.holds(group)).await;
         still.extend(back.stays);
         Ok((stood, back.moved, still))
     }
@@ -275,7 +275,7 @@ impl Cutting {
         }
         // The order stands before anybody is moved: whoever was to be, and is not, is not cut off.
         if let Some(moves) = &order.moves
-            && let Some((one, _)) = moved::outside(&self.0, moves, &order.cgroup)?.first()
+            && let Some((one, _)) = moved::outside(&self.0, moves, &order.cgroup).await?.first()
         {
             return Ok(Truth::HoldsNot(format!("{} is not in `{}`", one.stat.label(), order.cgroup)));
         }
@@ -318,7 +318,7 @@ impl Cutting {
         let cut = self.cut()?;
         let id = id_of(cx);
         let dropped = cut.standing(id).map_err(ActionError::retry)?.map(|one| one.dropped);
-        let (removed, moved, still) = self.take_back(cut, order, &known, id)?;
+        let (removed, moved, still) = self.take_back(cut, order, &known, id).await?;
         let mut output = json!({ "cgroup": order.cgroup, "removed": removed, "moved_back": moved, "dropped": dropped });
         if !still.is_empty() {
             output["still"] = still.join("; ").into();

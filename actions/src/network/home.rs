@@ -154,15 +154,16 @@ impl Home {
         // Of no cgroup of its own: all that it started, or all of a container that v1 alone tells, is brought into one.
         let scope = if scope == Scope::Container { scope } else { Scope::Tree };
         // As long as there are processes that it started, or in /proc.
-        Pace::begin().beside().await;
-        let circle = Circle::around_this(world, id, Some(stat.clone()), scope)?;
+        let mut pace = Pace::begin();
+        pace.beside().await;
+        let circle = Circle::around_this(world, id, Some(stat.clone()), scope, &mut pace).await?;
         let from = paths.v2().ok_or_else(|| ActionError::give_up(format!("{label} is in no v2 cgroup")))?.to_owned();
         let name = moved::name(id, stat.start_ticks);
         // It is there already, moved by another run: both cut that one cgroup off.
         let from = from.strip_suffix(&name).map_or(from.as_str(), |above| above.trim_end_matches('/')).to_owned();
         let from = if from.is_empty() { "/".to_owned() } else { from };
         let path = format!("{}/{name}", from.trim_end_matches('/'));
-        let targets = circle.targets(world);
+        let targets = circle.targets(world, &mut pace).await?;
         let members = circle.members.into_iter().map(|member| member.stat).collect();
         let moves = Some(Moves { process: id.clone(), scope, from });
         Ok(Self { path, moves, members, targets, unknown: circle.unknown })
@@ -258,10 +259,11 @@ impl Found {
             };
             let Some((dir, depth)) = next else { break };
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-                pace.step().await.map_err(|over| over.of("the tree of cgroups", BY_PATH))?;
+                // The kernel's own files in a cgroup are nobody's to multiply.
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     continue;
                 }
+                pace.step().await.map_err(|over| over.of("the tree of cgroups", BY_PATH))?;
                 let (path, name) = (entry.path(), entry.file_name());
                 let name = name.to_str().unwrap_or_default();
                 let trusted = trusted && entry.metadata().is_ok_and(|meta| meta.uid() == 0);

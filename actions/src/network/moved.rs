@@ -8,7 +8,7 @@ use super::origins::Origins;
 use crate::process::Hands;
 use crate::process::cgroup::Paths;
 use crate::process::identity::cannot;
-use crate::process::pace::Pace;
+use crate::process::pace::{Over, Pace};
 use crate::process::scope::{Circle, Member};
 use quell_model::{ActionError, ProcessId};
 use std::fs;
@@ -44,10 +44,17 @@ pub(super) fn put(pid: u32, dir: &Path) -> Result<(), ActionError> {
 }
 
 /// Who of the scope is not in the cgroup, nor below, and where each is.
-pub(super) fn outside(hands: &Hands, moves: &Moves, path: &str) -> Result<Vec<(Member, Option<String>)>, ActionError> {
-    let world = &hands.world;
+pub(super) async fn outside(
+    hands: &Hands,
+    moves: &Moves,
+    path: &str,
+) -> Result<Vec<(Member, Option<String>)>, ActionError> {
+    let (world, mut pace) = (&hands.world, Pace::begin());
     let mut outside = Vec::new();
-    for member in Circle::around(world, &moves.process, moves.scope)?.members {
+    let circle = Circle::around(world, &moves.process, moves.scope, &mut pace).await?;
+    pace.again();
+    for member in circle.members {
+        pace.step().await.map_err(Over::of_scope)?;
         let pid = member.stat.pid;
         let of = |error: io::Error| cannot("read", &member.stat.label(), &error);
         // Whoever has ended and is not reaped yet would be found where it was for ever.
@@ -76,7 +83,7 @@ pub(super) async fn bring(
     };
     for _ in 0..LOOKS {
         pace.step().await.map_err(|_| too_fast())?;
-        let outside = outside(hands, moves, path)?;
+        let outside = outside(hands, moves, path).await?;
         if outside.is_empty() {
             return Ok(moved);
         }

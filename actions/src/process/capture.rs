@@ -12,6 +12,7 @@ use super::identity::{Held, cannot};
 use super::inspect::{gone, namespaces, parents, sockets};
 use super::may;
 use super::memory;
+use super::pace::Pace;
 use super::scope::{Circle, Scope};
 use super::sockets::Socket;
 use super::storage::Storage;
@@ -284,8 +285,8 @@ impl Action for Capture {
 
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
-        let world = &self.hands.world;
-        let circle = Circle::around(world, &input.process, Scope::Process)?;
+        let (world, mut pace) = (&self.hands.world, Pace::begin());
+        let circle = Circle::around(world, &input.process, Scope::Process, &mut pace).await?;
         if circle.members.is_empty() {
             return Err(gone(&input.process));
         }
@@ -296,7 +297,7 @@ impl Action for Capture {
         }
         let files: &[&str] = if input.memory { &["environ", "mem"] } else { &["environ"] };
         let would_fail = may::read(world, input.process.pid, files);
-        let (targets, predicted) = (circle.targets(world), to_json(&Output::default()));
+        let (targets, predicted) = (circle.targets(world, &mut pace).await?, to_json(&Output::default()));
         Ok(Plan { targets, calls, predicted, would_fail, ..Plan::default() })
     }
 

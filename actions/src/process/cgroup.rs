@@ -4,7 +4,7 @@
 //! touches the root of a hierarchy. Keeps true: a path that leads upwards (`..`) or that is deleted is no path.
 
 use super::identity::cannot;
-use super::pace::Pace;
+use super::pace::{Over, Pace};
 use super::stat::{Stat, there};
 use crate::world::{CgroupKind, CgroupRoot, HostWorld};
 use quell_model::ActionError;
@@ -188,30 +188,19 @@ impl Group {
         }
     }
 
-    /// Everyone in it and below; none when it is gone.
-    pub(crate) fn pids(&self) -> Result<Vec<u32>, ActionError> {
-        let mut pids = Vec::new();
-        collect(&self.dir(), DEPTH, &mut pids).map_err(|error| cannot("read", &self.to_string(), &error))?;
-        Ok(pids)
-    }
-
-    /// The same, however many cgroups are below it.
+    /// Everyone in it and below, however many cgroups are there; none when it is gone.
     ///
     /// # Errors
     /// They are too many, or cannot be read.
     pub(crate) async fn pids_at(&self, pace: &mut Pace) -> Result<Vec<u32>, ActionError> {
         let (mut pids, mut todo) = (Vec::new(), vec![(self.dir(), DEPTH)]);
         let unread = |error: io::Error| cannot("read", &self.to_string(), &error);
-        let over = |over: super::pace::Over| {
-            over.of(&self.to_string(), "hold it still first: process.freeze with `scope: cgroup`")
-        };
         while let Some((dir, depth)) = todo.pop() {
-            pace.step().await.map_err(over)?;
+            pace.step().await.map_err(Over::of_scope)?;
             if !members(&dir, &mut pids).map_err(unread)? || depth == 0 {
                 continue;
             }
             for entry in there(std::fs::read_dir(&dir)).map_err(unread)?.into_iter().flatten().flatten() {
-                pace.step().await.map_err(over)?;
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     todo.push((entry.path(), depth - 1));
                 }
@@ -273,18 +262,6 @@ impl std::fmt::Display for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "cgroup {}", crate::text::plain(&self.path))
     }
-}
-
-fn collect(dir: &Path, depth: usize, pids: &mut Vec<u32>) -> io::Result<()> {
-    if !members(dir, pids)? || depth == 0 {
-        return Ok(());
-    }
-    for entry in there(std::fs::read_dir(dir))?.into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            collect(&entry.path(), depth - 1, pids)?;
-        }
-    }
-    Ok(())
 }
 
 /// Who is in it, and not below; false where it went away.

@@ -7,6 +7,7 @@ use super::cgroup::Paths;
 use super::hands::Hands;
 use super::identity::{self, Held, cannot, wants_descriptors};
 use super::order::Order;
+use super::pace::{Over, Pace};
 use super::scope::Scope;
 use super::stat::Stat;
 use super::target::{Relation, Seen, process_of};
@@ -15,7 +16,7 @@ use crate::pidfd::{Pidfd, look_for_exit, wait_for_exits};
 use crate::world::CgroupKind;
 use quell_model::{ActionError, Plan, ProcessId};
 use rustix::process::Signal;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Descriptors in hand at once: half of the usual limit of 1,024. In tests few, so that their trees have to wait.
@@ -52,6 +53,8 @@ pub(crate) struct Crowd<'h> {
     pub(crate) members: Vec<InHand>,
     awaited: VecDeque<Awaited>,
     known: HashSet<(u32, u64)>,
+    /// Of all that this act looks through.
+    pub(super) pace: Pace,
     /// Found in the scope, and never touched.
     spared: Vec<String>,
 }
@@ -60,11 +63,18 @@ impl<'h> Crowd<'h> {
     /// Takes the planned in hand; who is gone meanwhile is left out. `seen` are the plan's descriptions of them.
     pub(crate) fn of_plan(hands: &'h Hands, plan: &Plan, seen: Vec<Seen>) -> Result<Self, ActionError> {
         hands.may_do(plan)?;
-        let mut crowd =
-            Self { hands, members: Vec::new(), awaited: VecDeque::new(), known: HashSet::new(), spared: Vec::new() };
+        let mut crowd = Self {
+            hands,
+            members: Vec::new(),
+            awaited: VecDeque::new(),
+            known: HashSet::new(),
+            pace: Pace::begin(),
+            spared: Vec::new(),
+        };
+        let mut seen: HashMap<ProcessId, Seen> = seen.into_iter().map(|one| (one.id.clone(), one)).collect();
         for id in plan.targets.iter().filter_map(process_of) {
             crowd.known.insert((id.pid, id.start_ticks()));
-            let seen = seen.iter().find(|seen| seen.id == *id).cloned();
+            let seen = seen.remove(id);
             crowd.awaited.push_back(Awaited { id: id.clone(), seen });
         }
         crowd.take()?;
@@ -92,8 +102,8 @@ impl<'h> Crowd<'h> {
     }
 
     /// Refuses to touch a cgroup as a whole when somebody is in it by now whom these hands never touch.
-    pub(crate) fn may_touch_group(&mut self, order: &Order) -> Result<(), ActionError> {
-        self.take_newcomers(order)?;
+    pub(crate) async fn may_touch_group(&mut self, order: &Order) -> Result<(), ActionError> {
+        self.take_newcomers(order).await?;
         match self.spared.first() {
             None => Ok(()),
             Some(who) => Err(ActionError::give_up(format!("{who} is in the cgroup by now, and is not touched"))),
@@ -102,9 +112,9 @@ impl<'h> Crowd<'h> {
 
     /// Marks the tree in the kernel, where its hands are; says when the latest of it was born. `None`: act without them.
     /// Whoever is never touched keeps the whole tree unmarked: the kernel asks nobody.
-    pub(crate) fn doom(&mut self, order: &Order) -> Result<Option<u64>, ActionError> {
+    pub(crate) async fn doom(&mut self, order: &Order) -> Result<Option<u64>, ActionError> {
         let Some(doom) = self.hands.world.doom().filter(|_| order.scope == Scope::Tree) else { return Ok(None) };
-        self.take_newcomers(order)?;
+        self.take_newcomers(order).await?;
         if let Some(who) = self.spared.first() {
             tracing::warn!(who, "it is below the process and is not touched: the tree is not marked in the kernel");
             return Ok(None);
@@ -136,10 +146,12 @@ impl<'h> Crowd<'h> {
     }
 
     /// Takes whoever is in the scope by now and was not before; says how many.
-    pub(crate) fn take_newcomers(&mut self, order: &Order) -> Result<usize, ActionError> {
-        let found = self.found(order)?;
+    pub(crate) async fn take_newcomers(&mut self, order: &Order) -> Result<usize, ActionError> {
+        let found = self.found(order).await?;
         let mut new = 0;
+        self.pace.again();
         for (stat, relation) in found {
+            self.pace.step().await.map_err(Over::of_scope)?;
             if stat.is_dead() || self.known.contains(&(stat.pid, stat.start_ticks)) {
                 continue;
             }
@@ -155,30 +167,37 @@ impl<'h> Crowd<'h> {
         Ok(new)
     }
 
-    fn found(&self, order: &Order) -> Result<Vec<(Stat, Relation)>, ActionError> {
+    async fn found(&mut self, order: &Order) -> Result<Vec<(Stat, Relation)>, ActionError> {
         let world = &self.hands.world;
+        let pace = &mut self.pace;
+        pace.again();
         let scoped = |stat| (stat, Relation::Scope);
         match order.scope {
             Scope::Process => Ok(Vec::new()),
             Scope::Tree => {
                 let mut found = Vec::new();
                 for id in world.descendants(&order.process) {
+                    pace.step().await.map_err(Over::of_scope)?;
                     found.extend(identity::now(world, &id)?.map(|stat| (stat, Relation::Below)));
                 }
                 let roots: Vec<Stat> = self.members.iter().map(|one| one.held.stat.clone()).collect();
                 if !roots.is_empty() {
-                    found.extend(tree::descendants(world, &roots, true)?);
+                    found.extend(tree::descendants(world, &roots, true, pace).await?);
                 }
                 Ok(found)
             }
             Scope::Session => {
-                let table = Table::read(world)?;
+                let table = Table::read(world, pace).await?;
                 Ok(table.all().filter(|stat| Some(stat.session) == order.session).cloned().map(scoped).collect())
             }
             Scope::Cgroup | Scope::Container => {
-                let pids = order.group.as_ref().map(super::cgroup::Group::pids).transpose()?.unwrap_or_default();
+                let pids = match &order.group {
+                    Some(group) => group.pids_at(pace).await?,
+                    None => Vec::new(),
+                };
                 let mut found = Vec::with_capacity(pids.len());
                 for pid in pids {
+                    pace.step().await.map_err(Over::of_scope)?;
                     let stat = Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))?;
                     found.extend(stat.map(scoped));
                 }
@@ -189,7 +208,7 @@ impl<'h> Crowd<'h> {
 
     /// SIGSTOP, parents first, walked again until nothing new appears. True when all stood still and the last walk found
     /// nobody: then nobody can have escaped. Blocks at most ROUNDS × (SETTLE and one walk).
-    pub(crate) fn halt(&mut self, order: &Order) -> Result<bool, ActionError> {
+    pub(crate) async fn halt(&mut self, order: &Order) -> Result<bool, ActionError> {
         // Also those who were halted before: somebody may have let them go on.
         self.members.iter_mut().for_each(|one| one.halted = false);
         for _ in 0..ROUNDS {
@@ -198,21 +217,22 @@ impl<'h> Crowd<'h> {
                 done = done.and(one.held.signal(Signal::STOP).map(|_| one.halted = true));
             }
             done?;
-            let settled = self.settle()?;
-            if order.scope == Scope::Process || self.take_newcomers(order)? == 0 {
+            let settled = self.settle().await?;
+            if order.scope == Scope::Process || self.take_newcomers(order).await? == 0 {
                 return Ok(settled && !self.has_awaited());
             }
         }
         Ok(false)
     }
 
-    fn settle(&self) -> Result<bool, ActionError> {
+    async fn settle(&mut self) -> Result<bool, ActionError> {
         let begun = Instant::now();
         let mut moving: Vec<&InHand> = self.members.iter().collect();
+        self.pace.again();
         loop {
             let mut still = Vec::with_capacity(moving.len());
             for one in moving {
-                if !self.stands(one)? {
+                if !stands(self.hands, one, &mut self.pace).await? {
                     still.push(one);
                 }
             }
@@ -225,16 +245,6 @@ impl<'h> Crowd<'h> {
             moving = still;
             std::thread::yield_now();
         }
-    }
-
-    fn stands(&self, one: &InHand) -> Result<bool, ActionError> {
-        // In `D` a thread can fork no more than in `T`: it is in the kernel, and the signal waits at the way out.
-        let stands = |state| matches!(state, 'T' | 't' | 'Z' | 'X' | 'D');
-        if one.held.is_dead() {
-            return Ok(true);
-        }
-        let states = thread_states(self.hands, one.held.id.pid)?;
-        Ok(states.into_iter().all(stands))
     }
 
     /// Sends a signal to all in hand, also where one of them may not be signalled: nobody lives on for that.
@@ -286,8 +296,18 @@ impl<'h> Crowd<'h> {
     }
 }
 
+async fn stands(hands: &Hands, one: &InHand, pace: &mut Pace) -> Result<bool, ActionError> {
+    // In `D` a thread can fork no more than in `T`: it is in the kernel, and the signal waits at the way out.
+    let stands = |state| matches!(state, 'T' | 't' | 'Z' | 'X' | 'D');
+    if one.held.is_dead() {
+        return Ok(true);
+    }
+    let states = thread_states(hands, one.held.id.pid, pace).await?;
+    Ok(states.into_iter().all(stands))
+}
+
 /// The state letter of every thread of a process; none when it is gone.
-pub(crate) fn thread_states(hands: &Hands, pid: u32) -> Result<Vec<char>, ActionError> {
+pub(crate) async fn thread_states(hands: &Hands, pid: u32, pace: &mut Pace) -> Result<Vec<char>, ActionError> {
     let world = &hands.world;
     let read = |error: &std::io::Error| cannot("read", &pid.to_string(), error);
     let Some(stat) = Stat::read(world, pid).map_err(|error| read(&error))? else { return Ok(Vec::new()) };
@@ -297,6 +317,7 @@ pub(crate) fn thread_states(hands: &Hands, pid: u32) -> Result<Vec<char>, Action
     let tasks = super::stat::there(std::fs::read_dir(world.of(pid, "task"))).map_err(|error| read(&error))?;
     let mut states = Vec::new();
     for task in tasks.into_iter().flatten().flatten() {
+        pace.step().await.map_err(Over::of_scope)?;
         let bytes = super::stat::there(std::fs::read(task.path().join("stat"))).map_err(|error| read(&error))?;
         states.extend(bytes.and_then(|bytes| Stat::parse(&bytes)).map(|stat| stat.state));
     }

@@ -9,6 +9,7 @@ use super::hands::{Hands, input};
 use super::identity::{self, cannot};
 use super::may;
 use super::order::Order;
+use super::pace::{Over, Pace};
 use super::scope::{Circle, Scope};
 use super::stat::{Stat, Status};
 use super::target::{Seen, process_of};
@@ -85,14 +86,17 @@ impl Before {
 pub(crate) struct Freeze(pub(crate) Arc<Hands>);
 
 impl Freeze {
-    fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
+    async fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
         let world = &self.0.world;
         let stat = self.0.look(&input.process)?;
-        let circle = Circle::around_this(world, &input.process, stat, input.scope)?;
+        let mut pace = Pace::begin();
+        let circle = Circle::around_this(world, &input.process, stat, input.scope, &mut pace).await?;
         let order = Order::new(SPEC.name, input.process.clone(), input.scope, &circle);
         let mut before = Before::default();
+        pace.again();
         for member in &circle.members {
-            if self.is_stopped(&member.stat)? {
+            pace.step().await.map_err(Over::of_scope)?;
+            if self.is_stopped(&member.stat, &mut pace).await? {
                 before.still.push(member.id.clone());
             }
         }
@@ -102,7 +106,8 @@ impl Freeze {
         } else {
             let mut still = true;
             for member in &circle.members {
-                still = still && self.is_still(&member.stat)?;
+                pace.step().await.map_err(Over::of_scope)?;
+                still = still && self.is_still(&member.stat, &mut pace).await?;
             }
             still
         };
@@ -110,9 +115,9 @@ impl Freeze {
         if circle.group.is_none() && !circle.members.is_empty() {
             still_open.push("SIGSTOP can be lifted by the same user; a cgroup's freezer cannot".to_owned());
         }
-        let frozen = circle.seen(world);
+        let frozen = circle.seen(world, &mut pace).await?;
         Ok(Plan {
-            targets: circle.targets(world),
+            targets: circle.targets(world, &mut pace).await?,
             calls: std::iter::once(order.to_json()).chain(calls(&circle)).collect(),
             before: serde_json::to_value(&before).expect("what stood before has string keys only"),
             predicted: json!({ "frozen": frozen }),
@@ -124,8 +129,8 @@ impl Freeze {
 
     /// Whether all its threads are stopped by a signal, or will be before their next instruction, as [`Self::is_still`] has it:
     /// what was proved to stand does not count as gone a moment later.
-    fn is_stopped(&self, stat: &Stat) -> Result<bool, ActionError> {
-        let states = thread_states(&self.0, stat.pid)?;
+    async fn is_stopped(&self, stat: &Stat, pace: &mut Pace) -> Result<bool, ActionError> {
+        let states = thread_states(&self.0, stat.pid, pace).await?;
         if all_stopped(&states) {
             return Ok(true);
         }
@@ -138,8 +143,8 @@ impl Freeze {
 
     /// Whether it runs no more: stopped, dead, or held by one of its cgroups. One that waits in the kernel with SIGSTOP
     /// pending counts: it stops before its next instruction. (A parent in vfork(2) waits so for a child that is stopped.)
-    fn is_still(&self, stat: &Stat) -> Result<bool, ActionError> {
-        let states = thread_states(&self.0, stat.pid)?;
+    async fn is_still(&self, stat: &Stat, pace: &mut Pace) -> Result<bool, ActionError> {
+        let states = thread_states(&self.0, stat.pid, pace).await?;
         let stands = |state: &char| matches!(state, 'T' | 'Z' | 'X');
         if states.iter().all(stands) {
             return Ok(true);
@@ -160,17 +165,19 @@ impl Freeze {
         Ok(false)
     }
 
-    fn all_still(&self, crowd: &Crowd<'_>) -> Result<bool, ActionError> {
+    async fn all_still(&self, crowd: &Crowd<'_>) -> Result<bool, ActionError> {
+        let mut pace = Pace::begin();
         for one in &crowd.members {
-            if !one.held.is_dead() && !self.is_still(&one.held.stat)? {
+            pace.step().await.map_err(Over::of_scope)?;
+            if !one.held.is_dead() && !self.is_still(&one.held.stat, &mut pace).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn why_not_still(&self, stat: &Stat) -> Result<Option<String>, ActionError> {
-        if self.is_still(stat)? {
+    async fn why_not_still(&self, stat: &Stat, pace: &mut Pace) -> Result<Option<String>, ActionError> {
+        if self.is_still(stat, pace).await? {
             return Ok(None);
         }
         let label = stat.label();
@@ -188,10 +195,10 @@ impl Freeze {
     }
 
     /// Everyone of the plan and of its scope who is there now.
-    fn around(&self, plan: &Plan, order: &Order) -> Result<Crowd<'_>, ActionError> {
+    async fn around(&self, plan: &Plan, order: &Order) -> Result<Crowd<'_>, ActionError> {
         let mut crowd = Crowd::of_plan(&self.0, plan, Vec::new())?;
         if order.scope != Scope::Process {
-            crowd.take_newcomers(order)?;
+            crowd.take_newcomers(order).await?;
         }
         Ok(crowd)
     }
@@ -205,7 +212,9 @@ impl Freeze {
             }
             std::thread::yield_now();
         }
-        wait(cx, || Ok(group.is_frozen()? == frozen)).await
+        let mut patience = Patience::of(cx);
+        while group.is_frozen()? != frozen && patience.goes_on(cx).await {}
+        Ok(())
     }
 }
 
@@ -233,23 +242,28 @@ fn all_stopped(states: &[char]) -> bool {
     states.contains(&'T') && states.iter().all(|state| matches!(state, 'T' | 'Z' | 'X'))
 }
 
-/// Sleeps in growing steps until it holds, the attempt's time is over or somebody asks to stop; `verify` judges.
-async fn wait(
-    cx: &ActionContext,
-    mut holds: impl FnMut() -> Result<bool, ActionError> + Send,
-) -> Result<(), ActionError> {
-    let last = cx.deadline.boot_ns.saturating_sub(u64::try_from(MARGIN.as_nanos()).unwrap_or(u64::MAX));
-    let until = cx.clock.now().after(STILL).boot_ns.min(last);
-    let mut step = Duration::from_millis(1);
-    while !holds()? {
-        let now = cx.clock.now();
-        if now.boot_ns >= until || cx.stop.is_raised() {
-            break;
-        }
-        cx.clock.sleep_until(now.after(step.min(Duration::from_nanos(until - now.boot_ns)))).await;
-        step = (step * 2).min(Duration::from_millis(50));
+/// Sleeps in growing steps until the attempt's time is over or somebody asks to stop; `verify` judges.
+struct Patience {
+    until: u64,
+    step: Duration,
+}
+
+impl Patience {
+    fn of(cx: &ActionContext) -> Self {
+        let last = cx.deadline.boot_ns.saturating_sub(u64::try_from(MARGIN.as_nanos()).unwrap_or(u64::MAX));
+        Self { until: cx.clock.now().after(STILL).boot_ns.min(last), step: Duration::from_millis(1) }
     }
-    Ok(())
+
+    /// False: it is over.
+    async fn goes_on(&mut self, cx: &ActionContext) -> bool {
+        let now = cx.clock.now();
+        if now.boot_ns >= self.until || cx.stop.is_raised() {
+            return false;
+        }
+        cx.clock.sleep_until(now.after(self.step.min(Duration::from_nanos(self.until - now.boot_ns)))).await;
+        self.step = (self.step * 2).min(Duration::from_millis(50));
+        true
+    }
 }
 
 #[async_trait::async_trait]
@@ -259,7 +273,7 @@ impl Action for Freeze {
     }
 
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
-        self.plan_now(&input(json)?)
+        self.plan_now(&input(json)?).await
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
@@ -267,11 +281,12 @@ impl Action for Freeze {
         let planned: Output = serde_json::from_value(go.plan().predicted.clone()).unwrap_or_default();
         let mut crowd = Crowd::of_plan(&self.0, go.plan(), planned.frozen)?;
         if let Some(group) = &order.group {
-            crowd.may_touch_group(&order)?;
+            crowd.may_touch_group(&order).await?;
             self.hold_group(group, true, cx).await?;
-            crowd.take_newcomers(&order)?;
+            crowd.take_newcomers(&order).await?;
         } else {
-            wait(cx, || Ok(crowd.halt(&order)? && self.all_still(&crowd)?)).await?;
+            let mut patience = Patience::of(cx);
+            while !(crowd.halt(&order).await? && self.all_still(&crowd).await?) && patience.goes_on(cx).await {}
         }
         drop(crowd.release_dead());
         let frozen: Vec<Seen> = crowd.members.into_iter().map(|one| one.seen).collect();
@@ -281,7 +296,7 @@ impl Action for Freeze {
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
         let order = Order::of(plan)?;
         let before = Before::of(plan);
-        let mut against = Vec::new();
+        let (mut against, mut pace) = (Vec::new(), Pace::begin());
         if let Some(group) = &order.group {
             match (want, group.is_frozen()?) {
                 (Want::Acted, false) if group.dir().is_dir() => against.push(format!("{group} is not frozen")),
@@ -289,16 +304,19 @@ impl Action for Freeze {
                 _ => {}
             }
         } else if want == Want::Acted {
-            for one in &self.around(plan, &order)?.members {
+            for one in &self.around(plan, &order).await?.members {
+                pace.step().await.map_err(Over::of_scope)?;
                 if let Some(stat) = identity::now(&self.0.world, &one.held.id)? {
-                    against.extend(self.why_not_still(&stat)?);
+                    against.extend(self.why_not_still(&stat, &mut pace).await?);
                 }
             }
         } else {
-            for id in plan.targets.iter().filter_map(process_of).filter(|id| !before.had(id)) {
-                if let Some(stat) = identity::now(&self.0.world, id)?
+            for id in plan.targets.iter().filter_map(process_of) {
+                pace.step().await.map_err(Over::of_scope)?;
+                if !before.had(id)
+                    && let Some(stat) = identity::now(&self.0.world, id)?
                     && !stat.is_dead()
-                    && self.is_stopped(&stat)?
+                    && self.is_stopped(&stat, &mut pace).await?
                 {
                     against.push(format!("{} is stopped", stat.label()));
                 }
@@ -310,7 +328,7 @@ impl Action for Freeze {
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order = Order::of(go.plan())?;
         let before = Before::of(go.plan());
-        let mut crowd = self.around(go.plan(), &order)?;
+        let mut crowd = self.around(go.plan(), &order).await?;
         if let Some(group) = &order.group {
             if !before.group_frozen {
                 self.hold_group(group, false, cx).await?;

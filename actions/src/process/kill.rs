@@ -12,8 +12,8 @@
 //! caught by the kernel's hands ([`Doom`](quell_model::Doom)), its cgroup or session, or, mostly, by
 //! [`Lineage`](crate::Lineage); without these the plan says so (`still_open`).
 //!
-//! Keeps true: the first poll of `run` strikes and blocks for no longer than the halting of a tree and
-//! `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told. However often quell dies in the midst of
+//! Keeps true: the first poll of `run` strikes, unless there is more to look through than a moment's worth, and blocks for no longer than that
+//! and `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told. However often quell dies in the midst of
 //! it, of the plan as many are told as killed as without that; whose end nobody saw is named in `gone`.
 
 use super::cgroup::Group;
@@ -22,6 +22,7 @@ use super::hands::{Hands, input};
 use super::identity;
 use super::may;
 use super::order::Order;
+use super::pace::{Over, Pace};
 use super::scope::{Circle, Scope};
 use super::target::{Seen, process_of};
 use crate::span::Span;
@@ -142,7 +143,7 @@ impl Kill {
         Self { hands, linger: LINGER }
     }
 
-    fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
+    async fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
         if input.signal == Signal::Kill && !input.grace.0.is_zero() {
             return Err(ActionError::GiveUp {
                 why: "`grace` has no meaning with `signal: KILL`".to_owned(),
@@ -151,16 +152,17 @@ impl Kill {
         }
         let world = &self.hands.world;
         let stat = self.hands.look(&input.process)?;
-        let circle = Circle::around_this(world, &input.process, stat, input.scope)?;
+        let mut pace = Pace::begin();
+        let circle = Circle::around_this(world, &input.process, stat, input.scope, &mut pace).await?;
         let signal = input.signal.name();
         let order = Order {
             signal: (signal != "KILL").then(|| signal.to_owned()),
             grace_ms: u64::try_from(input.grace.0.as_millis()).unwrap_or(u64::MAX),
             ..Order::new(SPEC.name, input.process.clone(), input.scope, &circle)
         };
-        let killed = circle.seen(world);
+        let killed = circle.seen(world, &mut pace).await?;
         Ok(Plan {
-            targets: circle.targets(world),
+            targets: circle.targets(world, &mut pace).await?,
             calls: std::iter::once(order.to_json()).chain(calls(&circle, signal)).collect(),
             before: Json::Null,
             already: circle.members.is_empty() && !circle.restless,
@@ -184,12 +186,12 @@ impl Kill {
             Scope::Process => return Ok(false),
             // Whoever watched the forks may know of one who got away before the tree stood still.
             Scope::Tree if complete && !self.hands.world.is_watched() => return Ok(false),
-            Scope::Tree if self.hands.world.doom().is_some() => return comes_forth(crowd, order),
+            Scope::Tree if self.hands.world.doom().is_some() => return comes_forth(crowd, order).await,
             Scope::Tree => (cx.clock.now(), self.linger),
             Scope::Session | Scope::Cgroup | Scope::Container => (cx.clock.now().after(self.linger), LINGER / 5),
         };
         loop {
-            if crowd.take_newcomers(order)? > 0 {
+            if crowd.take_newcomers(order).await? > 0 {
                 return Ok(true);
             }
             let now = cx.clock.now();
@@ -224,15 +226,15 @@ fn calls(circle: &Circle, signal: &str) -> Vec<Json> {
 
 /// Strikes a tree that is marked in the kernel, until nobody of it lives and nobody was born since: who is not struck here
 /// is struck there. False when the kernel's hands are not there or do not know it, or births go on beyond [`ROUNDS`].
-fn strike_doomed(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
-    let Some(mut latest) = crowd.doom(order)? else { return Ok(false) };
+async fn strike_doomed(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+    let Some(mut latest) = crowd.doom(order).await? else { return Ok(false) };
     for _ in 0..ROUNDS {
-        crowd.take_newcomers(order)?;
+        crowd.take_newcomers(order).await?;
         crowd.signal(Sent::KILL)?;
         if !crowd.wait(FIRST_WAIT) || crowd.has_awaited() {
             return Ok(false);
         }
-        match crowd.doom(order)? {
+        match crowd.doom(order).await? {
             Some(now) if now == latest && crowd.is_dead() && !crowd.has_awaited() => return Ok(true),
             Some(now) => latest = now,
             None => return Ok(false),
@@ -242,30 +244,34 @@ fn strike_doomed(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionErr
 }
 
 /// Whether somebody of a marked tree lives, or was born while it was looked for.
-fn comes_forth(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+async fn comes_forth(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     let is_there = |crowd: &Crowd<'_>| !crowd.members.is_empty() || crowd.has_awaited();
-    let Some(before) = crowd.doom(order)? else { return Ok(crowd.take_newcomers(order)? > 0 || is_there(crowd)) };
-    Ok(is_there(crowd) || crowd.doom(order)?.is_none_or(|after| after != before) || is_there(crowd))
+    let Some(before) = crowd.doom(order).await? else {
+        return Ok(crowd.take_newcomers(order).await? > 0 || is_there(crowd));
+    };
+    Ok(is_there(crowd) || crowd.doom(order).await?.is_none_or(|after| after != before) || is_there(crowd))
 }
 
 /// One strike at all in hand. True when nobody can have escaped it.
-fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+async fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     if let Some(group) = &order.group {
-        crowd.may_touch_group(order)?;
-        return strike_group(crowd, order, group);
+        crowd.may_touch_group(order).await?;
+        return strike_group(crowd, order, group).await;
     }
-    if strike_doomed(crowd, order)? {
-        return Ok(true);
-    }
-    // Who could not be halted may be killed all the same.
-    let complete = if order.scope == Scope::Process { Ok(true) } else { crowd.halt(order) };
+    // Who could not be halted, or looked through, may be killed all the same: whoever is in hand is.
+    let complete = match strike_doomed(crowd, order).await {
+        Ok(true) => return Ok(true),
+        Ok(false) if order.scope == Scope::Process => Ok(true),
+        Ok(false) => crowd.halt(order).await,
+        Err(error) => Err(error),
+    };
     crowd.signal(Sent::KILL)?;
     complete
 }
 
 /// A cgroup that cannot be killed or held still is no reason to signal nobody in it; and however the signals went, nobody
 /// is left frozen.
-fn strike_group(crowd: &mut Crowd<'_>, order: &Order, group: &Group) -> Result<bool, ActionError> {
+async fn strike_group(crowd: &mut Crowd<'_>, order: &Order, group: &Group) -> Result<bool, ActionError> {
     let whole = group.kill().unwrap_or_else(|error| {
         tracing::warn!(%error, "the processes of the cgroup are signalled each by itself");
         false
@@ -274,8 +280,9 @@ fn strike_group(crowd: &mut Crowd<'_>, order: &Order, group: &Group) -> Result<b
         // Held still first and looked at again, so that no fork gets away between the list and the signals. What v1 holds
         // dies when it is thawed, before it runs another instruction of its own.
         let held = hold_still(group);
-        let struck = crowd.may_touch_group(order).and_then(|()| crowd.signal(Sent::KILL));
-        let thawed = group.thaw();
+        let thaws = Thaws(group);
+        let struck = crowd.may_touch_group(order).await.and_then(|()| crowd.signal(Sent::KILL));
+        let thawed = thaws.now();
         match held {
             Ok(()) => struck.and(thawed)?,
             Err(error) => {
@@ -286,6 +293,25 @@ fn strike_group(crowd: &mut Crowd<'_>, order: &Order, group: &Group) -> Result<b
     }
     // Respawns come into the same cgroup: it is looked at again.
     Ok(false)
+}
+
+/// A cgroup that goes on also when the act is cut short.
+struct Thaws<'g>(&'g Group);
+
+impl Thaws<'_> {
+    fn now(self) -> Result<(), ActionError> {
+        let thawed = self.0.thaw();
+        std::mem::forget(self);
+        thawed
+    }
+}
+
+impl Drop for Thaws<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.thaw() {
+            tracing::warn!(%error, "a cgroup stays frozen");
+        }
+    }
 }
 
 /// Freezes it and waits a moment until it stands; who waits in the kernel may take longer, and forks no more than the rest.
@@ -350,7 +376,7 @@ impl Action for Kill {
     }
 
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
-        self.plan_now(&input(json)?)
+        self.plan_now(&input(json)?).await
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
@@ -368,7 +394,7 @@ impl Action for Kill {
         let mut output = Output::default();
         let mut respawns = 0;
         loop {
-            let complete = strike(&mut crowd, &order)?;
+            let complete = strike(&mut crowd, &order).await?;
             if !crowd.wait(FIRST_WAIT) {
                 crowd.free_from_freezer()?;
                 if !all_dead(&crowd, cx, until).await {
@@ -400,7 +426,9 @@ impl Action for Kill {
         let order = Order::of(plan)?;
         let world = &self.hands.world;
         let mut alive = Vec::new();
+        let mut pace = Pace::begin();
         for id in plan.targets.iter().filter_map(process_of) {
+            pace.step().await.map_err(Over::of_scope)?;
             match identity::living(world, id)? {
                 Some(stat) if stat.state == 'D' => alive.push(format!(
                     "{} waits in the kernel (uninterruptible sleep); it dies when the kernel lets go",
@@ -412,7 +440,7 @@ impl Action for Kill {
         }
         if alive.is_empty() && order.scope != Scope::Process {
             let mut crowd = Crowd::of_plan(&self.hands, plan, Vec::new())?;
-            crowd.take_newcomers(&order)?;
+            crowd.take_newcomers(&order).await?;
             let came = crowd.members.iter().filter(|one| !one.held.is_dead());
             alive.extend(came.map(|one| format!("{} came after it", one.held.stat.label())));
         }

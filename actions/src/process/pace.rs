@@ -1,9 +1,11 @@
-//! The pace of what others can make long: a walk through cgroups, or through who is in them.
+//! The pace of what others can make long: a walk through cgroups, through who is in them, or through /proc.
 //!
 //! Owns its bounds. Keeps true: on the engine's thread, which polls a verb first, it goes on for a moment only, and then beside that (what is
 //! pending is moved to the runtime); past its bounds it is given up, and what was not looked at is not told as looked at.
 
 use quell_model::ActionError;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// From one pause to the next.
@@ -49,6 +51,11 @@ impl Pace {
         Self { most, ..Self::begin() }
     }
 
+    /// Another walk of the same act: its bounds begin anew, and not its turn.
+    pub(crate) fn again(&mut self) {
+        (self.begun, self.steps) = (Instant::now(), 0);
+    }
+
     /// Goes on beside the engine's thread: what follows may take long at once.
     pub(crate) async fn beside(&mut self) {
         tokio::task::yield_now().await;
@@ -70,7 +77,25 @@ impl Pace {
     }
 }
 
+/// Runs it to its end on this thread, which is its own: what makes room for others there has none to make it for.
+pub(crate) fn on_own_thread<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+}
+
 impl Over {
+    /// The same of who is in a scope.
+    pub(crate) fn of_scope(self) -> ActionError {
+        let by_hand =
+            "its cgroup ends or stands still by hand: write 1 to its `cgroup.kill`, or to its `cgroup.freeze`";
+        self.of("what is in the scope", by_hand)
+    }
+
     /// As an error of what was `looked` through: nothing was found out, and nothing done.
     pub(crate) fn of(self, looked: &str, hint: &str) -> ActionError {
         let (steps, ms) = (self.steps, self.after.as_millis());
@@ -84,8 +109,6 @@ impl Over {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
 
     fn polls<T>(future: impl Future<Output = T>) -> (u32, T) {
         let (mut future, mut polls) = (pin!(future), 0);
@@ -116,5 +139,8 @@ mod tests {
         let (_, over) = polls(few(1, &mut pace));
         let error = over.unwrap_err().of("the tree of cgroups", "name one").to_string();
         assert!(error.starts_with("the tree of cgroups is more than is looked through: 0 cgroups"), "{error}");
+        pace.again();
+        pace.turn -= TURN * 2;
+        assert_eq!(polls(few(5, &mut pace)), (2, Ok(())), "another walk of the same turn");
     }
 }

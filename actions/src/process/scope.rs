@@ -1,10 +1,11 @@
 //! How far an act on a process reaches: from the one process to its whole container.
 //!
 //! Owns the list of who is in a scope when it is looked at. Never touches anybody. Keeps true: the root cgroup is no
-//! scope; the named process comes first.
+//! scope; the named process comes first; of more than is looked through at this pace nobody is told.
 
 use super::cgroup::{Group, Paths};
 use super::identity::{self, cannot};
+use super::pace::{Over, Pace};
 use super::stat::Stat;
 use super::target::{Relation, Seen, target};
 use super::tree::{self, Table};
@@ -72,20 +73,26 @@ const LOOKS: u32 = 8;
 
 impl Circle {
     /// Looks around the named process.
-    pub(crate) fn around(world: &HostWorld, named: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+    pub(crate) async fn around(
+        world: &HostWorld,
+        named: &ProcessId,
+        scope: Scope,
+        pace: &mut Pace,
+    ) -> Result<Self, ActionError> {
         let stat = identity::now(world, named)?;
-        Self::around_this(world, named, stat, scope)
+        Self::around_this(world, named, stat, scope, pace).await
     }
 
     /// Looks around the named process, which has just been looked at; `None`: it is gone.
-    pub(crate) fn around_this(
+    pub(crate) async fn around_this(
         world: &HostWorld,
         named: &ProcessId,
         stat: Option<Stat>,
         scope: Scope,
+        pace: &mut Pace,
     ) -> Result<Self, ActionError> {
         let Some(stat) = stat else {
-            return Self::around_the_gone(world, named, scope);
+            return Self::around_the_gone(world, named, scope, pace).await;
         };
         let mut circle = Self::default();
         if !stat.is_dead() {
@@ -94,30 +101,35 @@ impl Circle {
         match scope {
             Scope::Process => {}
             Scope::Tree => {
-                circle.add_tree(world, named, &stat)?;
-                circle.settle(world, named)?;
+                circle.add_tree(world, named, &stat, pace).await?;
+                circle.settle(world, named, pace).await?;
             }
             Scope::Session => {
                 circle.session = Some(stat.session);
-                circle.add_session(world, stat.session, &stat)?;
+                circle.add_session(world, stat.session, &stat, pace).await?;
             }
             Scope::Cgroup | Scope::Container => {
                 let group = group_of(world, &stat, scope)?;
-                circle.add_group(world, &group, &stat)?;
+                circle.add_group(world, &group, &stat, pace).await?;
                 circle.group = Some(group);
             }
         }
         Ok(circle)
     }
 
-    fn around_the_gone(world: &HostWorld, named: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+    async fn around_the_gone(
+        world: &HostWorld,
+        named: &ProcessId,
+        scope: Scope,
+        pace: &mut Pace,
+    ) -> Result<Self, ActionError> {
         let mut circle = Self::default();
         if world.boot != named.boot || scope == Scope::Process {
             return Ok(circle);
         }
         if scope == Scope::Tree && world.is_watched() {
-            circle.add_lineage(world, named)?;
-            circle.settle(world, named)?;
+            circle.add_lineage(world, named, pace).await?;
+            circle.settle(world, named, pace).await?;
         } else {
             circle.unknown.push(format!(
                 "process {} is gone; what it left in its {} cannot be told",
@@ -128,10 +140,16 @@ impl Circle {
         Ok(circle)
     }
 
-    fn add_tree(&mut self, world: &HostWorld, named: &ProcessId, stat: &Stat) -> Result<(), ActionError> {
-        self.add_lineage(world, named)?;
+    async fn add_tree(
+        &mut self,
+        world: &HostWorld,
+        named: &ProcessId,
+        stat: &Stat,
+        pace: &mut Pace,
+    ) -> Result<(), ActionError> {
+        self.add_lineage(world, named, pace).await?;
         // Whoever watched the forks knows of the re-parented; /proc alone has to be read whole for them.
-        let found = tree::descendants(world, std::slice::from_ref(stat), !world.is_watched())?;
+        let found = tree::descendants(world, std::slice::from_ref(stat), !world.is_watched(), pace).await?;
         if !world.is_watched() {
             self.unknown.push("nobody watched the forks: who was left by a parent that died may be missed; `scope: cgroup` misses nobody".to_owned());
         }
@@ -139,11 +157,13 @@ impl Circle {
         Ok(())
     }
 
-    fn add_lineage(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
+    async fn add_lineage(&mut self, world: &HostWorld, named: &ProcessId, pace: &mut Pace) -> Result<(), ActionError> {
+        let mut known = self.known();
         for id in world.descendants(named) {
+            pace.step().await.map_err(Over::of_scope)?;
             if let Some(stat) = identity::now(world, &id)?
                 && !stat.is_dead()
-                && self.members.iter().all(|known| !known.id.same_process(&id))
+                && known.insert((stat.pid, stat.start_ticks))
             {
                 self.members.push(Member { id, stat, relation: Relation::Below });
             }
@@ -152,11 +172,11 @@ impl Circle {
     }
 
     /// A chain of forks may have nobody at the moment that is looked at: only when no birth came between is it so.
-    fn settle(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
+    async fn settle(&mut self, world: &HostWorld, named: &ProcessId, pace: &mut Pace) -> Result<(), ActionError> {
         let Some(doom) = world.doom().filter(|_| self.members.is_empty()) else { return Ok(()) };
         let mut before = doom.below(named).latest_birth_ns;
         for _ in 0..LOOKS {
-            self.add_lineage(world, named)?;
+            self.add_lineage(world, named, pace).await?;
             if !self.members.is_empty() {
                 return Ok(());
             }
@@ -170,11 +190,17 @@ impl Circle {
         Ok(())
     }
 
-    fn add_session(&mut self, world: &HostWorld, session: u32, named: &Stat) -> Result<(), ActionError> {
+    async fn add_session(
+        &mut self,
+        world: &HostWorld,
+        session: u32,
+        named: &Stat,
+        pace: &mut Pace,
+    ) -> Result<(), ActionError> {
         if session == 0 {
             return Err(ActionError::give_up("the session 0 is the kernel's own"));
         }
-        let table = Table::read(world)?;
+        let table = Table::read(world, pace).await?;
         let below: HashSet<u32> = table.below(std::slice::from_ref(named)).iter().map(|(stat, _)| stat.pid).collect();
         let found = table
             .all()
@@ -184,12 +210,19 @@ impl Circle {
         Ok(())
     }
 
-    fn add_group(&mut self, world: &HostWorld, group: &Group, named: &Stat) -> Result<(), ActionError> {
-        let pids = group.pids()?;
-        let below = tree::descendants(world, std::slice::from_ref(named), false)?;
+    async fn add_group(
+        &mut self,
+        world: &HostWorld,
+        group: &Group,
+        named: &Stat,
+        pace: &mut Pace,
+    ) -> Result<(), ActionError> {
+        let pids = group.pids_at(pace).await?;
+        let below = tree::descendants(world, std::slice::from_ref(named), false, pace).await?;
         let below: HashSet<u32> = below.iter().map(|(stat, _)| stat.pid).collect();
         let mut found = Vec::with_capacity(pids.len());
         for pid in pids {
+            pace.step().await.map_err(Over::of_scope)?;
             if let Some(stat) = Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))? {
                 found.push((stat, if below.contains(&pid) { Relation::Below } else { Relation::Scope }));
             }
@@ -199,8 +232,7 @@ impl Circle {
     }
 
     fn add(&mut self, world: &HostWorld, found: Vec<(Stat, Relation)>) {
-        let mut known: HashSet<(u32, u64)> =
-            self.members.iter().map(|member| (member.stat.pid, member.stat.start_ticks)).collect();
+        let mut known = self.known();
         for (stat, relation) in found {
             if !stat.is_dead() && known.insert((stat.pid, stat.start_ticks)) {
                 self.members.push(Member { id: stat.id(world), stat, relation });
@@ -208,18 +240,33 @@ impl Circle {
         }
     }
 
+    fn known(&self) -> HashSet<(u32, u64)> {
+        self.members.iter().map(|member| (member.stat.pid, member.stat.start_ticks)).collect()
+    }
+
     /// As the guard sees them; without those who ended meanwhile, of whom nothing could be shown.
-    pub(crate) fn targets(&self, world: &HostWorld) -> Vec<Target> {
-        let look = |member: &Member| {
+    pub(crate) async fn targets(&self, world: &HostWorld, pace: &mut Pace) -> Result<Vec<Target>, ActionError> {
+        pace.again();
+        let mut all = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            pace.step().await.map_err(Over::of_scope)?;
             let target = target(world, &member.stat, &member.id, member.relation);
-            (!lacks_facts(&target) || lives(world, &member.id)).then_some(target)
-        };
-        self.members.iter().filter_map(look).collect()
+            if !lacks_facts(&target) || lives(world, &member.id) {
+                all.push(target);
+            }
+        }
+        Ok(all)
     }
 
     /// As outputs tell them.
-    pub(crate) fn seen(&self, world: &HostWorld) -> Vec<Seen> {
-        self.members.iter().map(|member| Seen::read(world, &member.id)).collect()
+    pub(crate) async fn seen(&self, world: &HostWorld, pace: &mut Pace) -> Result<Vec<Seen>, ActionError> {
+        pace.again();
+        let mut all = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            pace.step().await.map_err(Over::of_scope)?;
+            all.push(Seen::read(world, &member.id));
+        }
+        Ok(all)
     }
 }
 

@@ -7,6 +7,7 @@
 //! Keeps true: parents come before their children; nobody is taken for a descendant who started before its ancestor.
 
 use super::identity::cannot;
+use super::pace::{Over, Pace};
 use super::stat::{Stat, there};
 use super::target::Relation;
 use crate::world::HostWorld;
@@ -22,12 +23,13 @@ pub(crate) struct Table {
 
 impl Table {
     /// Reads all of /proc: about 10 µs a process.
-    pub(crate) fn read(world: &HostWorld) -> Result<Self, ActionError> {
+    pub(crate) async fn read(world: &HostWorld, pace: &mut Pace) -> Result<Self, ActionError> {
         let whole = |error: &io::Error| cannot("read", "/proc", error);
         let mut by_pid = HashMap::new();
         for entry in std::fs::read_dir(&world.proc).map_err(|error| whole(&error))? {
             let entry = entry.map_err(|error| whole(&error))?;
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            pace.step().await.map_err(Over::of_scope)?;
             if let Some(stat) = Stat::read(world, pid).map_err(|error| whole(&error))? {
                 by_pid.insert(pid, stat);
             }
@@ -90,18 +92,19 @@ impl Table {
 }
 
 /// Everyone below these, as cheaply as this kernel tells: `whole` asks for the re-parented too, whatever it costs.
-pub(crate) fn descendants(
+pub(crate) async fn descendants(
     world: &HostWorld,
     roots: &[Stat],
     whole: bool,
+    pace: &mut Pace,
 ) -> Result<Vec<(Stat, Relation)>, ActionError> {
     let leads = roots.iter().any(|root| root.session == root.pid || root.group == root.pid);
     if whole && leads || !has_children_files(world) {
-        return Ok(Table::read(world)?.below(roots));
+        return Ok(Table::read(world, pace).await?.below(roots));
     }
-    let found = walk(world, roots).map_err(|error| cannot("read", "/proc", &error))?;
+    let found = walk(world, roots, pace).await?;
     let leads = found.iter().any(|(stat, _)| stat.session == stat.pid || stat.group == stat.pid);
-    if whole && leads { Ok(Table::read(world)?.below(roots)) } else { Ok(found) }
+    if whole && leads { Ok(Table::read(world, pace).await?.below(roots)) } else { Ok(found) }
 }
 
 fn has_children_files(world: &HostWorld) -> bool {
@@ -109,7 +112,8 @@ fn has_children_files(world: &HostWorld) -> bool {
 }
 
 /// Follows `/proc/PID/task/*/children`, parents first.
-fn walk(world: &HostWorld, roots: &[Stat]) -> io::Result<Vec<(Stat, Relation)>> {
+async fn walk(world: &HostWorld, roots: &[Stat], pace: &mut Pace) -> Result<Vec<(Stat, Relation)>, ActionError> {
+    let unread = |error: io::Error| cannot("read", "/proc", &error);
     let mut known: HashSet<u32> = roots.iter().map(|root| root.pid).collect();
     let mut todo: Vec<Stat> = roots.to_vec();
     let mut found = Vec::new();
@@ -117,10 +121,14 @@ fn walk(world: &HostWorld, roots: &[Stat]) -> io::Result<Vec<(Stat, Relation)>> 
     while at < todo.len() {
         let one = todo[at].clone();
         at += 1;
-        for task in there(std::fs::read_dir(world.of(one.pid, "task")))?.into_iter().flatten().flatten() {
-            let text = there(std::fs::read_to_string(task.path().join("children")))?.unwrap_or_default();
+        for task in there(std::fs::read_dir(world.of(one.pid, "task"))).map_err(unread)?.into_iter().flatten().flatten()
+        {
+            pace.step().await.map_err(Over::of_scope)?;
+            let text =
+                there(std::fs::read_to_string(task.path().join("children"))).map_err(unread)?.unwrap_or_default();
             for pid in text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-                let Some(stat) = Stat::read(world, pid)? else { continue };
+                pace.step().await.map_err(Over::of_scope)?;
+                let Some(stat) = Stat::read(world, pid).map_err(unread)? else { continue };
                 if stat.parent == one.pid && stat.start_ticks >= one.start_ticks && known.insert(pid) {
                     found.push((stat.clone(), Relation::Below));
                     todo.push(stat);
@@ -133,6 +141,7 @@ fn walk(world: &HostWorld, roots: &[Stat]) -> io::Result<Vec<(Stat, Relation)>> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::pace::on_own_thread;
     use super::*;
     use quell_model::BootId;
 
@@ -226,7 +235,10 @@ mod tests {
             pods: None,
         };
         let named = Stat::read(&world, 20).unwrap().unwrap();
-        let found = descendants(&world, &[named], false).unwrap();
+        let found = |mut pace| on_own_thread(async { descendants(&world, &[named.clone()], false, &mut pace).await });
+        let error = found(Pace::of_steps(3)).unwrap_err().to_string();
+        assert!(error.contains("what is in the scope is more than is looked through: 3 "), "{error}");
+        let found = found(Pace::begin()).unwrap();
         assert_eq!(pids(found), [(30, Relation::Below), (31, Relation::Below), (40, Relation::Below)]);
     }
 }

@@ -214,6 +214,8 @@ fn cgroups_that_somebody_makes_at_will_hide_no_pod_and_are_not_looked_through_fo
     let roots = vec![crate::world::CgroupRoot { dir: root.clone(), kind: CgroupKind::V2 }];
     let world = HostWorld { cgroups: roots, ..family.world().with_cut(Arc::clone(&paper) as _) };
     let hands = Hands::new(world);
+    // As a cgroup has them.
+    (0..50).for_each(|number| fs::write(root.join(format!("cgroup.{number}")), "").unwrap());
     let is_it = |part: &str| part == format!("pod{uid}");
     // What root made is looked through first, and is enough: a walk of 8 does not come to what is theirs.
     let found = finish(Found::below_at(&root, &is_it, Pace::of_steps(8))).unwrap();

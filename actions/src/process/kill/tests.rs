@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::process::identity::Held;
+use crate::process::pace::on_own_thread;
 use crate::testing::{Act, Family, wait_until};
 use crate::world::{CgroupKind, HostWorld, Lineage};
 use quell_model::guard::Within;
@@ -445,6 +446,26 @@ async fn a_process_with_many_threads_dies_even_when_its_leader_has_left() {
     assert!(!family.is_alive(&id));
 }
 
+#[tokio::test]
+async fn who_is_in_hand_dies_also_where_the_rest_is_too_much_to_look_through() {
+    let family = Family::new();
+    let parent = family.spawn("sleep 300 & echo $! >$DIR/child; wait");
+    let ids = [parent, family.pid("child")].map(|pid| family.id(pid));
+    let hands = Hands::new(family.world());
+    let mut pace = Pace::begin();
+    let circle = Circle::around(&hands.world, &ids[0], Scope::Tree, &mut pace).await.unwrap();
+    let tree = Order::new(SPEC.name, ids[0].clone(), Scope::Tree, &circle);
+    let targets = circle.targets(&hands.world, &mut pace).await.unwrap();
+    let mut crowd = Crowd::of_plan(&hands, &Plan { targets, ..Plan::default() }, Vec::new()).unwrap();
+    crowd.pace = Pace::of_steps(0);
+    let error = strike(&mut crowd, &tree).await.unwrap_err().to_string();
+    assert!(error.contains("is more than is looked through"), "{error}");
+    wait_until("both are dead", || ids.iter().all(|id| !family.is_alive(id)));
+    let error =
+        Circle::around(&hands.world, &family.id(std::process::id()), Scope::Session, &mut Pace::of_steps(0)).await;
+    assert!(error.is_err(), "who is in a scope is not told by halves");
+}
+
 #[test]
 fn one_who_may_not_be_signalled_keeps_nobody_else_alive() {
     let family = Family::new();
@@ -453,8 +474,11 @@ fn one_who_may_not_be_signalled_keeps_nobody_else_alive() {
     let other = family.id(family.start(Command::new("sleep").arg("300").uid(nobody.as_raw())));
     let hands = Hands::new(family.world());
     let plans = [&shielded, &other].map(|id| {
-        let circle = Circle::around(&hands.world, id, Scope::Process).unwrap();
-        Plan { targets: circle.targets(&hands.world), ..Plan::default() }
+        on_own_thread(async {
+            let mut pace = Pace::begin();
+            let circle = Circle::around(&hands.world, id, Scope::Process, &mut pace).await.unwrap();
+            Plan { targets: circle.targets(&hands.world, &mut pace).await.unwrap(), ..Plan::default() }
+        })
     });
     let plan = Plan { targets: plans.into_iter().flat_map(|plan| plan.targets).collect(), ..Plan::default() };
     let done = std::thread::scope(|scope| {
@@ -510,12 +534,14 @@ async fn who_came_into_the_cgroup_after_it_was_listed_dies_with_it() {
         ..family.world()
     };
     let hands = Hands::new(world);
-    let circle = Circle::around(&hands.world, &named, Scope::Cgroup).unwrap();
+    let mut pace = Pace::begin();
+    let circle = Circle::around(&hands.world, &named, Scope::Cgroup, &mut pace).await.unwrap();
     let listed = Order::new(SPEC.name, named.clone(), Scope::Cgroup, &circle);
-    let plan = Plan { targets: circle.targets(&hands.world), ..Plan::default() };
+    let targets = circle.targets(&hands.world, &mut pace).await.unwrap();
+    let plan = Plan { targets, ..Plan::default() };
     let mut crowd = Crowd::of_plan(&hands, &plan, Vec::new()).unwrap();
     let late = joins("late");
-    strike_group(&mut crowd, &listed, &circle.group.unwrap()).unwrap();
+    strike_group(&mut crowd, &listed, &circle.group.unwrap()).await.unwrap();
     wait_until("both are dead", || !family.is_alive(&named) && !family.is_alive(&late));
     assert_eq!(std::fs::read_to_string(dir.join("freezer.state")).unwrap().trim(), "THAWED");
 }
