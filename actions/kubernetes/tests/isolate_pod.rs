@@ -185,6 +185,34 @@ async fn a_policy_that_says_it_is_quells_lets_nothing_pass() {
     assert!(policies(&place).await.is_empty());
 }
 
+/// Whoever may write on the pod may take off what says there who wants it cut off, and write what nobody wants.
+#[tokio::test]
+async fn what_is_written_on_the_pod_by_hand_lets_nobodys_undo_loosen_anothers_cut() {
+    let Some(place) = Place::new("isolate").await else { return };
+    service(&place, "web", json!({ "app": "web" })).await;
+    let wide = json!({ "egress": ["10.1.0.0/16", "10.2.0.0/16"] });
+    let forged = json!({ "by": { "r-2/step": wide } }).to_string();
+    for (name, mark) in [("web-1", Json::Null), ("web-2", json!(forged))] {
+        place.pod(name, json!({ "app": "web" }), json!({})).await;
+        let verb = verb(&place.cluster, VERB);
+        let (first, second) = (Act::of("r-1"), Act::of("r-2"));
+        let one = first.whole(&*verb, &json!({ "pod": place.named(name), "allow": wide })).await.unwrap();
+        let two = second.whole(&*verb, &json!({ "pod": place.named(name) })).await.unwrap();
+        let by_hand = json!({ "metadata": { "annotations": { "quell/isolation": mark } } });
+        place.api::<Pod>().patch(name, &PatchParams::default(), &Patch::Merge(by_hand)).await.unwrap();
+        let (output, truth) = first.taken_back(&*verb, &one.plan).await.unwrap();
+        assert_eq!(truth, Truth::Holds, "nothing stands for its sake");
+        assert!(output["still"].as_str().unwrap().contains("by step step of run r-2"), "{output}");
+        let all = policies(&place).await;
+        assert_eq!((all.len(), &all[0].1["egress"]), (1, &Json::Null), "{all:?}");
+        unproved(&verb.verify(&two.plan, Want::Acted).await.unwrap());
+        let (output, truth) = second.taken_back(&*verb, &two.plan).await.unwrap();
+        assert_eq!((truth, output.get("still")), (Truth::Holds, None));
+        assert_eq!(place.labels(name).await, json!({ "app": "web" }));
+        assert!(policies(&place).await.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn two_who_cut_one_pod_off_do_not_loosen_it_and_it_stays_until_both_are_back() {
     let Some(place) = Place::new("isolate").await else { return };

@@ -1,11 +1,14 @@
-//! What stands on a pod that is cut off: who wants it so, and which labels it had.
+//! What stands on a pod that is cut off: who wants it so, and which labels it had. Who wants it stands on its policy too.
 //!
 //! Owns the annotation. Keeps true: while anybody wants it, nobody else's undo gives the labels back; who comes second knows what stood
-//! before the first. Whoever may write on the pod can write it too: it may say less is allowed, never more.
+//! before the first. Whoever may write on the pod can write it too, and take it off: it may say less is allowed, never more, and nobody who
+//! stands on the policy is forgotten for it.
 
 use super::allow::{Allow, ISOLATED};
 use crate::verbs::written::shown;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,10 +26,24 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// What stands on a pod; none: nothing, or what cannot be read, which counts as nobody's.
-    pub(super) fn of(pod: &Pod) -> Option<Self> {
-        let text = pod.metadata.annotations.as_ref()?.get(MARK)?;
-        serde_json::from_str(text).ok()
+    /// What stands on a pod or on its policy; none: nothing, or what cannot be read, which counts as nobody's.
+    pub(super) fn of(object: &impl ResourceExt) -> Option<Self> {
+        serde_json::from_str(object.annotations().get(MARK)?).ok()
+    }
+
+    /// What stands on a pod, with all who want it by its policies; where both tell of one, what both say.
+    pub(super) fn with(pod: Option<&Pod>, policies: &[NetworkPolicy]) -> Self {
+        let mut mark = pod.and_then(Self::of).unwrap_or_default();
+        for (key, allow) in policies.iter().filter_map(Self::of).flat_map(|of| of.by) {
+            let allow = mark.by.get(&key).map_or_else(|| allow.clone(), |told| told.narrowed(&allow));
+            mark.by.insert(key, allow);
+        }
+        mark
+    }
+
+    /// As it stands on a policy: the labels are the pod's.
+    pub(super) fn of_policy(by: &BTreeMap<String, Allow>) -> Self {
+        Self { by: by.clone(), ..Self::default() }
     }
 
     /// What all who want it allow, and `own`, if that is somebody too; none: nobody wants it.
@@ -106,6 +123,20 @@ mod tests {
         assert_eq!(mark.narrowest(Some(&Allow::default())), Some(Allow::default()));
         assert_eq!(mark.others("forged"), Vec::<&str>::new());
         assert_eq!(Mark::default().narrowest(None), None);
+    }
+
+    #[test]
+    fn who_stands_on_the_policy_is_not_forgotten_nor_widened_by_what_stands_on_the_pod() {
+        let on = |by: &[(&str, bool)]| {
+            let by = by.iter().map(|(key, dns)| ((*key).to_owned(), Allow { dns: *dns, ..Allow::default() })).collect();
+            json!({ "metadata": { "annotations": { MARK: Mark::of_policy(&by).text() } } })
+        };
+        let policy: NetworkPolicy = serde_json::from_value(on(&[("r-1/a", true), ("r-2/b", false)])).unwrap();
+        let forged: Pod = serde_json::from_value(on(&[("r-2/b", true), ("r-3/c", true)])).unwrap();
+        let all = Mark::with(Some(&forged), std::slice::from_ref(&policy));
+        assert_eq!(all.others("r-1/a"), ["r-2/b", "r-3/c"]);
+        assert_eq!(all.by["r-2/b"], Allow::default());
+        assert_eq!(Mark::with(Some(&Pod::default()), &[policy]).others("r-1/a"), ["r-2/b"]);
     }
 
     #[test]

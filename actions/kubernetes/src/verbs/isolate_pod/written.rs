@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Keeps true: each may be done again after any part of it; a policy that somebody else made is never touched, whatever it is called; while
-//! somebody else wants the pod cut off, it stays so.
+//! somebody else wants the pod cut off, it stays so, also where what stood on the pod was taken off by hand.
 
 use super::allow::{Allow, ISOLATED};
 use super::mark::{MARK, Mark, is_labelled, told};
@@ -18,6 +18,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use quell_model::{ActionError, Json};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Says that an object is quell's.
 const MANAGED: &str = "app.kubernetes.io/managed-by";
@@ -62,10 +63,11 @@ pub(super) async fn stand(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Stan
     let pod = wanted.pod;
     for _ in 0..TRIES {
         let found: Pod = crate::verbs::written::there(calls, pod).await?;
-        let mut mark = Mark::of(&found).unwrap_or_default();
-        let allow = mark.narrowest(Some(wanted.allow)).unwrap_or_default();
+        let mut mark = Mark::with(Some(&found), &own_policies(calls, pod).await?);
+        mark.by.insert(wanted.key.to_owned(), wanted.allow.clone());
+        let allow = mark.narrowest(None).unwrap_or_default();
         let policy = match wanted.with_policy {
-            true => Some(policy(calls, pod, &allow, wanted.key).await?),
+            true => Some(policy(calls, pod, &allow, &mark.by).await?),
             false => None,
         };
         let labels = found.metadata.labels.clone().unwrap_or_default();
@@ -74,9 +76,7 @@ pub(super) async fn stand(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Stan
                 mark.labels.insert(key.clone(), value.clone());
             }
         }
-        let is_marked = mark.by.get(wanted.key) == Some(wanted.allow);
-        mark.by.insert(wanted.key.to_owned(), wanted.allow.clone());
-        if is_marked && standing(Some(&labels), wanted.labels) == *wanted.labels {
+        if Mark::of(&found).as_ref() == Some(&mark) && standing(Some(&labels), wanted.labels) == *wanted.labels {
             return Ok(Stands { policy, allow });
         }
         let metadata = json!({ "labels": wanted.labels, "annotations": { MARK: mark.text() } });
@@ -104,14 +104,16 @@ pub(super) async fn withdraw(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words
             remove_policy(calls, pod).await?;
             return Ok(Left { gone: true, ..Left::default() });
         };
-        let mark = Mark::of(&found);
-        let others: Vec<&str> = mark.iter().flat_map(|mark| mark.others(wanted.key)).collect();
-        let mut rest = mark.clone().unwrap_or_default();
+        let policies = own_policies(calls, pod).await?;
+        let mark = Mark::with(Some(&found), &policies);
+        let others = mark.others(wanted.key);
+        let mut rest = mark.clone();
         let is_own = rest.by.remove(wanted.key).is_some();
         if let Some(allow) = rest.narrowest(None) {
             if is_own {
-                if wanted.with_policy {
-                    policy(calls, pod, &allow, others[0]).await?;
+                // An attempt before it may have written one.
+                if wanted.with_policy || !policies.is_empty() {
+                    policy(calls, pod, &allow, &rest.by).await?;
                 }
                 if !write(calls, pod, &found, json!({ "annotations": { MARK: rest.text() } })).await? {
                     continue;
@@ -127,8 +129,7 @@ pub(super) async fn withdraw(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words
             return Ok(Left::default());
         }
         // What other attempts wrote, and was not planned by this one, is in the mark.
-        let (mut set, mut all) =
-            if is_cut { marked(pod, &mark.unwrap_or_default()) } else { (Words::new(), Words::new()) };
+        let (mut set, mut all) = if is_cut { marked(pod, &mark) } else { (Words::new(), Words::new()) };
         set.extend(wanted.labels.clone());
         all.extend(was.clone());
         let now = standing(found.metadata.labels.as_ref(), &all);
@@ -148,7 +149,7 @@ fn back_of(found: &Pod, wanted: &Wanted<'_>, was: &Words) -> Words {
 /// Which of these labels stand as they were written, though nobody wants the pod cut off any more; none: no label.
 pub(super) async fn keeps(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words) -> Result<Option<String>, CallError> {
     let Some(found) = read::<Pod>(calls, wanted.pod).await? else { return Ok(None) };
-    if Mark::of(&found).is_some_and(|mark| !mark.by.is_empty()) {
+    if !Mark::with(Some(&found), &own_policies(calls, wanted.pod).await?).by.is_empty() {
         return Ok(None);
     }
     let key = back_of(&found, wanted, was).into_keys().next();
@@ -177,8 +178,8 @@ pub(super) async fn lacks(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Opti
     if !wanted.with_policy {
         return Ok(None);
     }
-    let allow = Mark::of(&found).and_then(|mark| mark.narrowest(None)).unwrap_or_else(|| wanted.allow.clone());
     let policies = own_policies(calls, pod).await?;
+    let allow = Mark::with(Some(&found), &policies).narrowest(None).unwrap_or_else(|| wanted.allow.clone());
     if policies.is_empty() {
         return Ok(Some(format!("pod `{}` has no NetworkPolicy of quell's", pod.place())));
     }
@@ -190,7 +191,8 @@ pub(super) async fn lacks(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Opti
 /// What stands of it; none: nothing. With a key: for its sake, or for nobody's.
 pub(super) async fn remains(calls: &Calls<'_>, pod: &Named, key: Option<&str>) -> Result<Option<String>, CallError> {
     let found = read::<Pod>(calls, pod).await?;
-    let mark = found.as_ref().and_then(Mark::of).unwrap_or_default();
+    let policies = own_policies(calls, pod).await?;
+    let mark = Mark::with(found.as_ref(), &policies);
     if key.is_some_and(|key| !mark.by.contains_key(key) && !mark.by.is_empty()) {
         return Ok(None);
     }
@@ -198,7 +200,6 @@ pub(super) async fn remains(calls: &Calls<'_>, pod: &Named, key: Option<&str>) -
     if is_cut {
         return Ok(Some(format!("pod `{}` has the label `{ISOLATED}`, or is marked so", pod.place())));
     }
-    let policies = own_policies(calls, pod).await?;
     Ok(policies.first().map(|policy| format!("NetworkPolicy `{}` is there", policy.name_any())))
 }
 
@@ -218,9 +219,17 @@ async fn write(calls: &Calls<'_>, pod: &Named, found: &Pod, mut metadata: Json) 
     }
 }
 
-/// Makes the pod's policy say this, whether it was there or not; gives its name.
-async fn policy(calls: &Calls<'_>, pod: &Named, allow: &Allow, key: &str) -> Result<String, ActionError> {
+/// Makes the pod's policy say this, and who wants it so, whether it was there or not; gives its name.
+async fn policy(
+    calls: &Calls<'_>,
+    pod: &Named,
+    allow: &Allow,
+    by: &BTreeMap<String, Allow>,
+) -> Result<String, ActionError> {
     let namespace = pod.namespace.as_deref();
+    let mark = Mark::of_policy(by);
+    let is_so =
+        |policy: &&NetworkPolicy| allow.is_said_by(policy, &pod.uid) && Mark::of(*policy).as_ref() == Some(&mark);
     let mut taken = 0;
     for _ in 0..TRIES {
         let found = own_policies(calls, pod).await?;
@@ -228,17 +237,17 @@ async fn policy(calls: &Calls<'_>, pod: &Named, allow: &Allow, key: &str) -> Res
             // Whatever else is called so is somebody's: the next name.
             let end = if taken == 0 { String::new() } else { format!("-{}", taken + 1) };
             let name = format!("quell-isolates-{}{end}", pod.uid);
-            match calls.create::<NetworkPolicy>(namespace, &object(pod, &name, allow, key)).await {
+            match calls.create::<NetworkPolicy>(namespace, &object(pod, &name, allow, &mark)).await {
                 Ok(_) => return Ok(name),
                 Err(CallError::Conflict(_)) => taken += 1,
                 Err(error) => return Err(error.into()),
             }
             continue;
         }
-        let Some(other) = found.iter().find(|policy| !allow.is_said_by(policy, &pod.uid)) else {
+        let Some(other) = found.iter().find(|policy| !is_so(policy)) else {
             return Ok(found[0].name_any());
         };
-        let metadata = json!({ "uid": other.uid(), "resourceVersion": other.resource_version() });
+        let metadata = json!({ "uid": other.uid(), "resourceVersion": other.resource_version(), "annotations": { MARK: mark.text() } });
         let patch = json!({ "metadata": metadata, "spec": spec(pod, allow, other) });
         match calls.merge::<NetworkPolicy>(namespace, &other.name_any(), &patch).await {
             Ok(_) | Err(CallError::Conflict(_) | CallError::NotFound(_)) => {}
@@ -260,14 +269,14 @@ fn spec(pod: &Named, allow: &Allow, found: &NetworkPolicy) -> Json {
     spec
 }
 
-fn object(pod: &Named, name: &str, allow: &Allow, key: &str) -> Json {
+fn object(pod: &Named, name: &str, allow: &Allow, mark: &Mark) -> Json {
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {
             "name": name,
             "labels": { MANAGED: MANAGER, ISOLATES: pod.uid },
-            "annotations": { "quell/run": key },
+            "annotations": { MARK: mark.text() },
             // It goes with the pod, whoever ends that.
             "ownerReferences": [{ "apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid }],
         },
