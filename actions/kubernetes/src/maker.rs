@@ -32,6 +32,18 @@ pub(crate) fn of_group<'k>(kind: &'k str, group: &str) -> Cow<'k, str> {
     }
 }
 
+/// Whether a kind of this group is one of Kubernetes' own makers.
+#[cfg(feature = "client")]
+pub(crate) fn is_known(kind: &str, group: &str) -> bool {
+    OWN.iter().any(|(own, its)| own.eq_ignore_ascii_case(kind) && *its == group)
+}
+
+/// Whether a kind, as it is told, is one of Kubernetes' own makers.
+#[cfg(feature = "client")]
+pub(crate) fn is_told_own(kind: &str) -> bool {
+    OWN.iter().any(|(own, _)| *own == kind)
+}
+
 /// Whether a kind of this group is that one of Kubernetes' own; whoever writes it need not spell it as Kubernetes does.
 #[cfg(feature = "client")]
 pub(crate) fn is_own((kind, group): (&str, &str), own: &str) -> bool {

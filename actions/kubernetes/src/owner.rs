@@ -1,11 +1,12 @@
 //! What owns a pod, up to the top, and how many replicas of it stand.
 //!
 //! Reads only. Keeps true: what a pod says of its owner is confirmed by the owner, for whoever may write on a pod may write there too: it is
-//! there with that uid and of that API group, it goes by the labels that the pod has, and it makes pods of such names. What cannot be read
-//! is said, and counts as no replicas at all, never as enough; what was read and is not so owns nothing.
+//! there with that uid and of that API group, it goes by the labels that the pod has, and it makes pods of such names. What may not be read
+//! is said, and counts as no replicas at all, never as enough; what was read and is not so owns nothing, nor does what nobody could confirm:
+//! something of a kind that quell does not know.
 
 use crate::call::{CallError, Calls};
-use crate::maker::{group, makes, of_group};
+use crate::maker::{group, is_told_own, makes, of_group};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
@@ -57,7 +58,7 @@ pub(crate) struct Owners {
     pub(crate) selector: Option<LabelSelector>,
     /// Those that are wanted and ready; none: nobody counts them.
     pub(crate) replicas: Option<(u32, u32)>,
-    /// Something owns the pod that cannot be read, or of a kind that quell does not know: how many stand in for it nobody can say.
+    /// Something owns the pod that may not be read: how many stand in for it nobody can say.
     pub(crate) uncounted: bool,
     /// What could not be read, and what was said of an owner and is not so, for people.
     pub(crate) unknown: Vec<String>,
@@ -81,6 +82,13 @@ enum Behind {
     Foreign,
     /// No such object.
     Nothing,
+}
+
+/// What is told of a pod whose own words alone name an owner that cannot be asked.
+pub(crate) fn unconfirmed(owner: &impl std::fmt::Display) -> String {
+    format!(
+        "{owner} is said to own it, of a kind that quell does not know and cannot ask: it counts as owned by nobody"
+    )
 }
 
 /// Longer than any real chain: a circle ends there.
@@ -117,6 +125,10 @@ impl Owners {
         while let Some(owner) = next.take().filter(|_| all.chain.len() < LONGEST) {
             let link = match link(calls, namespace, &owner).await {
                 Ok(Behind::It(link)) => Some(link),
+                Ok(Behind::Foreign) if all.chain.is_empty() && !is_told_own(&owner.kind) => {
+                    all.unknown.push(unconfirmed(&owner));
+                    break;
+                }
                 Ok(Behind::Foreign) => None,
                 Ok(Behind::Nothing) => {
                     all.unknown

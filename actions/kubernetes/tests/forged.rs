@@ -116,11 +116,19 @@ async fn an_owner_that_does_not_own_it_stands_for_no_replicas() {
         assert_eq!((owner, replicas), (None, None), "{says}");
         assert!(open.iter().any(|open| open.contains(says) && open.ends_with("it does not")), "{says}: {open:?}");
     }
-    // Of another's kind nobody knows how it counts: as ever, none is enough.
-    let foreign = reference("apps.kruise.io/v1", "StatefulSet", "db", "s");
-    let it = planned(&server(pod(POD, labels("web"), foreign), selecting("web")).await, POD).await;
-    assert_eq!(it.0.as_deref(), Some("statefulset.apps.kruise.io/db"));
-    assert_eq!(it.1, Some(Replicas { wanted: 0, ready: 0, takes: 1 }));
+    // Of a kind that quell does not know there may be one, or none: nobody is shielded by what only the pod says.
+    for (version, kind, told) in [
+        ("apps.kruise.io/v1", "StatefulSet", "statefulset.apps.kruise.io/db"),
+        ("argoproj.io/v1alpha1", "Rollout", "rollout/db"),
+        ("apps/v1", "replicaSet", "replicaset/db"),
+    ] {
+        let foreign = reference(version, kind, "db", "s");
+        let (owner, replicas, open) =
+            planned(&server(pod(POD, labels("web"), foreign), selecting("web")).await, POD).await;
+        assert_eq!((owner, replicas), (None, None), "{told}");
+        let says = format!("{told} is said to own it, of a kind that quell does not know");
+        assert!(open.iter().any(|open| open.starts_with(&says)), "{open:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! Keeps true: an image's digest is that of the container that runs, not of what the pod asks for; a pod that only says of itself that it is
 //! static is not taken for another; what is endless in a pod is cut at a bound.
 
-use crate::maker::{group, is_own, of_group};
+use crate::maker::{group, is_known, is_own, of_group};
 use quell_model::{Name, Pod, PodContainer};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -140,10 +140,11 @@ impl Seen {
         self.metadata.deletion_timestamp.is_none() && conditions.any(|one| one.kind == "Ready" && one.status == "True")
     }
 
-    /// Whether something says that it makes pods like it. A static pod is nobody's.
+    /// Whether something of a kind that can be asked is said to make pods like it. A static pod is nobody's.
     pub(super) fn is_owned(&self) -> bool {
         let mut makers = self.metadata.owner_references.iter().flatten();
-        makers.any(|one| one.controller == Some(true) && !one.is_own("Node"))
+        let can_be_asked = |one: &Reference| is_known(&one.kind, one.group()) && !one.is_own("Node");
+        makers.any(|one| one.controller == Some(true) && can_be_asked(one))
     }
 
     /// What is kept of it, as a pod whose owner and version are still to be said, and what it says of its owner.

@@ -13,6 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) enum Standing {
     /// Nobody: nothing makes pods like it, a job does, whose pods end, or the cluster counts it no more.
     Nobody,
+    /// Nobody, as far as anybody can confirm: something of a kind that quell does not know is said to own it.
+    Unconfirmed {
+        /// What: `rollout/web`.
+        of: Name,
+    },
     /// One of several.
     One {
         /// Of whom: `deployment/web`.
@@ -55,8 +60,10 @@ impl AllStanding {
     pub(super) fn of(&self, uid: &str, table: &Pods) -> Option<Standing> {
         let pod = table.by_uid(uid)?;
         let all = self.all();
-        if !all.get(&pod.uid).is_some_and(|told| told.owned) {
-            return Some(Standing::Nobody);
+        let Some(told) = all.get(&pod.uid) else { return Some(Standing::Nobody) };
+        if !told.owned {
+            let of = pod.owner.clone();
+            return Some(of.map_or(Standing::Nobody, |of| Standing::Unconfirmed { of }));
         }
         let of = pod.owner.clone()?;
         if of.as_str().starts_with("job/") || of.as_str().starts_with("cronjob/") {
@@ -107,6 +114,7 @@ mod tests {
             ("d", "StatefulSet/db", "True"),
             ("e", "Job/once", "True"),
             ("f", "ReplicaSet/unasked", "True"),
+            ("i", "Rollout/web", "True"),
         ] {
             take(pod(uid, owner, ready));
         }
@@ -122,6 +130,7 @@ mod tests {
         assert_eq!(all.of("a", &table), one("statefulset/web", &["b"]));
         assert_eq!(all.of("d", &table), one("statefulset/db", &[]));
         assert_eq!(all.of("g", &table), Some(Standing::Nobody));
+        assert_eq!(all.of("i", &table), Some(Standing::Unconfirmed { of: "rollout/web".into() }));
         assert_eq!(all.of("f", &table), None, "whose it is was asked and not answered");
         assert_eq!(all.of("z", &table), None, "nobody told of it");
         all.gone("b");

@@ -123,6 +123,7 @@ async fn read(cluster: &Cluster, pod: &PodRef, wants_dns: bool, far: &Far) -> Re
 fn told_last(cluster: &Cluster, pod: &PodRef, uid: &str) -> (Target, Vec<String>) {
     let (standing, told) = match cluster.known.standing(uid) {
         Some(Standing::Nobody) => ((None, None), None),
+        Some(Standing::Unconfirmed { of }) => ((None, None), Some(owner::unconfirmed(&of))),
         Some(Standing::One { of, others }) => {
             let left = uncut(cluster, &others);
             let told = format!(
