@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Let actions act in this namespace alone; may be given several times [default: guard.only_within.namespace, else all]
     #[arg(long, value_name = "NAME")]
     namespace: Vec<String>,
+    /// Let actions write bindings of this role alone (`bind` with its name); may be given several times [default: of every role]
+    #[arg(long, value_name = "ROLE", conflicts_with = "compare")]
+    bind: Vec<String>,
     /// Hold it against what is granted: a manifest or a unit, `-` for stdin, `live` for what the cluster or the kernel lets this quell do
     #[arg(long, value_name = "FILE|-|live")]
     compare: Option<String>,
@@ -72,7 +75,7 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
         args.namespace.clone()
     };
     let Some(from) = &args.compare else {
-        print(args.format, &needs, &namespaces, term)?;
+        print(args, &needs, &namespaces, term)?;
         return Ok(Exit::Right);
     };
     let granted = Granted::read(from, args.format, || Kube::of(&config), &namespaces)?;
@@ -103,10 +106,11 @@ fn needs(args: &Args, term: &Term) -> Result<(Needs, Config), Fail> {
     Ok((Needs::of(&playbooks, &found.others, &specs), found.config))
 }
 
-fn print(format: Format, needs: &Needs, namespaces: &[String], term: &Term) -> Result<(), Fail> {
+fn print(args: &Args, needs: &Needs, namespaces: &[String], term: &Term) -> Result<(), Fail> {
+    let format = args.format;
     match format {
         Format::KubernetesRbac => {
-            let manifests = needs.wanted(namespaces).manifests(NAME);
+            let manifests = needs.wanted(namespaces, &args.bind).manifests(NAME);
             if term.is_json() {
                 let rows: Vec<Value> = needs
                     .of_cluster()
@@ -115,7 +119,7 @@ fn print(format: Format, needs: &Needs, namespaces: &[String], term: &Term) -> R
                 term.document(&json!({ "format": format.as_str(), "permissions": rows, "manifests": manifests }));
                 return Ok(());
             }
-            term.raw(manifest(needs, &manifests)?.as_bytes());
+            term.raw(manifest(needs, &manifests, args.bind.is_empty())?.as_bytes());
         }
         Format::LinuxCapabilities => {
             if term.is_json() {
@@ -135,14 +139,17 @@ fn print(format: Format, needs: &Needs, namespaces: &[String], term: &Term) -> R
     Ok(())
 }
 
-/// As `kubectl apply` takes it, with what needs it on top.
-fn manifest(needs: &Needs, manifests: &[Value]) -> Result<String, Fail> {
+/// As `kubectl apply` takes it, with what needs it on top. `of_all`: nobody has named the roles whose bindings are written.
+fn manifest(needs: &Needs, manifests: &[Value], of_all: bool) -> Result<String, Fail> {
     let needed_by: BTreeSet<&str> =
         needs.of_cluster().flat_map(|(_, needed_by)| needed_by).map(String::as_str).collect();
     let mut text =
         "# What these need and nothing else, as `quell action permissions --format kubernetes-rbac` prints it:\n"
             .to_owned();
     needed_by.iter().for_each(|one| text += &format!("#   {one}\n"));
+    if of_all && needs.of_cluster().any(|(one, _)| one.is_by_name()) {
+        text += "# `bind` of every role is the right to become anything: `--bind ROLE` names those that accounts may be taken out of.\n";
+    }
     for one in manifests {
         let yaml = serde_yaml::to_string(one)
             .map_err(|error| Fail::not_right(format!("the role cannot be written: {error}")))?;
@@ -168,6 +175,7 @@ mod tests {
             config: Some(config),
             format,
             namespace: vec!["shop".into()],
+            bind: Vec::new(),
             compare,
         }
     }
@@ -192,6 +200,38 @@ mod tests {
         let told = term.caught();
         assert!(told.contains("missing") && told.contains("patch pods in shop"), "{told}");
         assert!(told.contains("unused") && told.contains("delete pods in shop"), "{told}");
+    }
+
+    #[test]
+    fn bindings_are_written_of_the_roles_that_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut asked = args(Format::KubernetesRbac, None, dir.path());
+        std::fs::write(
+            dir.path().join("p.yaml"),
+            "playbook: revokes\non: { manual: true }\nsteps:\n  revoke: { action: kubernetes.revoke_service_account, with: { account: shop/web } }\n",
+        )
+        .unwrap();
+        asked.namespace = Vec::new();
+        let printed = |asked: &Args| {
+            let term = Term::catching(None);
+            assert_eq!(run(asked, &term).unwrap(), Exit::Right);
+            term.caught()
+        };
+        let of_all = printed(&asked);
+        assert!(of_all.contains("`--bind ROLE` names") && !of_all.contains("resourceNames"), "{of_all}");
+        asked.bind = vec!["view".into()];
+        let of_one = printed(&asked);
+        assert!(of_one.contains("  resourceNames:\n  - view\n") && !of_one.contains("--bind"), "{of_one}");
+        assert_eq!(of_one.matches("- bind\n").count(), 1, "{of_one}");
+        // Such a role is enough, and says of which roles.
+        let role = dir.path().join("role.yaml");
+        std::fs::write(&role, &of_one).unwrap();
+        asked.bind = Vec::new();
+        asked.compare = Some(role.display().to_string());
+        let told = printed(&asked);
+        let row = told.lines().find(|line| line.contains("bind clusterroles")).unwrap();
+        assert!(row.contains("needed") && row.contains("only of view"), "{told}");
+        assert!(!told.contains("unused"), "{told}");
     }
 
     #[test]

@@ -241,12 +241,13 @@ pub(super) fn rows(format: Format, needs: &Needs, namespaces: &[String], granted
             .map(|(name, needed_by)| row(name.to_owned(), granted.capabilities.contains(name), needed_by))
             .collect(),
         Format::KubernetesRbac => {
-            let wanted = needs.wanted(namespaces);
+            let wanted = needs.wanted(namespaces, &[]);
             let each = wanted.each().map(|(one, namespace)| {
                 let place = namespace.map(|name| format!(" in {name}")).unwrap_or_default();
-                let covered = granted.rules.iter().any(|grant| grant.covers(one, namespace));
+                let by: Vec<&Grant> = granted.rules.iter().filter(|grant| grant.covers(one, namespace)).collect();
                 let needed_by = needs.of_cluster().find(|(known, _)| known == one).map(|(_, by)| by.clone());
-                row(format!("{one}{place}"), covered, &needed_by.unwrap_or_default())
+                let row = row(format!("{one}{place}"), !by.is_empty(), &needed_by.unwrap_or_default());
+                Row { why: by_name(&by), ..row }
             });
             each.collect()
         }
@@ -254,6 +255,16 @@ pub(super) fn rows(format: Format, needs: &Needs, namespaces: &[String], granted
     rows.extend(unused(format, needs, namespaces, granted));
     rows.sort_by_key(|row| ["missing", "unused", "needed"].iter().position(|state| *state == row.state));
     rows
+}
+
+/// Of which names alone these grant it, if so.
+fn by_name(grants: &[&Grant]) -> String {
+    if grants.iter().any(|grant| grant.names.is_empty()) {
+        return String::new();
+    }
+    let names: BTreeSet<&str> = grants.iter().flat_map(|grant| &grant.names).map(String::as_str).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() { String::new() } else { format!("only of {}; a plan for another says so", names.join(", ")) }
 }
 
 fn unused(format: Format, needs: &Needs, namespaces: &[String], granted: &Granted) -> Vec<Row> {
@@ -264,7 +275,7 @@ fn unused(format: Format, needs: &Needs, namespaces: &[String], granted: &Grante
             granted.capabilities.iter().filter(|name| !is_needed(name)).map(|name| row(name.clone(), "")).collect()
         }
         Format::KubernetesRbac => {
-            let wanted = needs.wanted(namespaces);
+            let wanted = needs.wanted(namespaces, &[]);
             let gives = |grant: &Grant| wanted.each().any(|(one, namespace)| grant.covers(one, namespace));
             let each = granted.rules.iter().filter_map(|grant| match (gives(grant), grant.is_broad()) {
                 (true, false) => None,

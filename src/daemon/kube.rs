@@ -6,6 +6,8 @@
 use super::needs::Needs;
 use quell_actions::HostWorld;
 use quell_engine::load::Config;
+#[cfg(feature = "kubernetes")]
+use quell_kubernetes::rbac::Permission;
 use quell_model::playbook::{Expression, Playbook, Step, StepKind};
 use quell_model::world::Verb;
 use std::collections::BTreeMap;
@@ -120,7 +122,9 @@ impl Kube {
         let mut lacks = Vec::new();
         for (permission, needed_by) in needs.of_cluster() {
             let within = within.filter(|_| permission.is_namespaced() && !needs.is_own(&permission));
-            if self.cluster.may(&permission, within).await.map_err(|error| error.to_string())? {
+            if self.cluster.may(&permission, within).await.map_err(|error| error.to_string())?
+                || self.may_by_name(&permission, within).await?
+            {
                 continue;
             }
             let place = match within {
@@ -131,6 +135,18 @@ impl Kube {
             lacks.push(Lack { what: format!("{permission}{place}"), needed_by: needed_by.iter().cloned().collect() });
         }
         Ok(lacks)
+    }
+
+    /// Whether it is had of some names, where it is a thing to have so: of those that a plan is about the plan asks.
+    #[cfg(feature = "kubernetes")]
+    async fn may_by_name(&self, permission: &Permission, within: Option<&str>) -> Result<bool, String> {
+        if !permission.is_by_name() {
+            return Ok(false);
+        }
+        // What holds everywhere is listed in each.
+        let place = within.unwrap_or("quell-no-such-namespace");
+        let rules = self.cluster.rules(place).await.map_err(|error| error.to_string())?;
+        Ok(rules.grants.iter().any(|grant| grant.covers(permission, Some(place))))
     }
 
     /// Without hands nobody can ask.

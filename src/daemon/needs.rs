@@ -87,11 +87,17 @@ impl Needs {
         OWN.iter().any(|(own, _)| Permission::of_spec(own).as_ref() == Some(permission))
     }
 
-    /// What is to be granted in a cluster: of what lives in namespaces, that of actions in these alone, or in all where none is named.
-    pub(crate) fn wanted(&self, namespaces: &[String]) -> Wanted {
+    /// What is to be granted in a cluster: of what lives in namespaces, that of actions in these alone, or in all where none is named; bindings
+    /// of these roles alone, or of all.
+    pub(crate) fn wanted(&self, namespaces: &[String], roles: &[String]) -> Wanted {
         let is_everywhere = |one: &Permission| namespaces.is_empty() || !one.is_namespaced() || self.is_own(one);
         let (everywhere, within) = self.of_cluster().map(|(one, _)| one).partition(is_everywhere);
-        Wanted { everywhere, within, namespaces: namespaces.iter().cloned().collect() }
+        Wanted {
+            everywhere,
+            within,
+            namespaces: namespaces.iter().cloned().collect(),
+            roles: roles.iter().cloned().collect(),
+        }
     }
 }
 
@@ -148,9 +154,9 @@ mod tests {
     #[test]
     fn actions_are_let_in_the_namespaces_that_are_named_and_quell_sees_its_node() {
         let needs = Needs::of(&[one("labels", LABEL)], &[], &crate::daemon::specs());
-        let all = needs.wanted(&[]);
+        let all = needs.wanted(&[], &[]);
         assert!(all.within.is_empty() && all.everywhere.iter().any(|one| one.to_string() == "patch pods"));
-        let shop = needs.wanted(&["shop".to_owned()]);
+        let shop = needs.wanted(&["shop".to_owned()], &[]);
         let texts = |of: &BTreeSet<Permission>| of.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         assert_eq!(texts(&shop.everywhere), OF_QUELL.map(str::to_owned).into());
         assert!(texts(&shop.within).contains("patch pods") && texts(&shop.within).contains("get deployments.apps"));

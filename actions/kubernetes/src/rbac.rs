@@ -12,6 +12,9 @@ use std::fmt;
 pub(crate) const PREFIX: &str = "kubernetes:";
 /// Stands for anything, in a grant.
 const ANY: &str = "*";
+/// The verb that lets bindings of a role be written without holding what the role gives. It may be had of some roles alone: who is to write on
+/// a binding asks for its role by name.
+const BIND: &str = "bind";
 
 /// A verb on a resource: `patch pods`, `create pods/eviction`, `get deployments.apps`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,6 +50,12 @@ impl Permission {
         Some(Self { group: group.to_owned(), resource, verb: verb.to_owned() })
     }
 
+    /// Whether it may be had of some objects alone, by their names.
+    #[must_use]
+    pub fn is_by_name(&self) -> bool {
+        self.verb == BIND
+    }
+
     /// Whether it is of something that lives in a namespace.
     #[must_use]
     pub fn is_namespaced(&self) -> bool {
@@ -80,6 +89,8 @@ pub struct Wanted {
     pub within: BTreeSet<Permission>,
     /// Which they are.
     pub namespaces: BTreeSet<String>,
+    /// Of which roles what [is had by name](Permission::is_by_name) is to be granted; empty: of all.
+    pub roles: BTreeSet<String>,
 }
 
 impl Wanted {
@@ -96,12 +107,12 @@ impl Wanted {
         let labels = json!({ "app.kubernetes.io/name": "quell" });
         let cluster = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-            "metadata": { "name": name, "labels": labels }, "rules": rules(&self.everywhere),
+            "metadata": { "name": name, "labels": labels }, "rules": rules(&self.everywhere, &self.roles),
         });
         let roles = self.namespaces.iter().map(|namespace| {
             json!({
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-                "metadata": { "name": name, "namespace": namespace, "labels": labels }, "rules": rules(&self.within),
+                "metadata": { "name": name, "namespace": namespace, "labels": labels }, "rules": rules(&self.within, &self.roles),
             })
         });
         let cluster = (!self.everywhere.is_empty()).then_some(cluster);
@@ -109,17 +120,25 @@ impl Wanted {
     }
 }
 
-/// One rule for the resources of a group that have the same verbs.
-fn rules(of: &BTreeSet<Permission>) -> Vec<Json> {
-    let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
-    for Permission { group, resource, verb } in of {
-        verbs.entry((group.as_str(), resource.as_str())).or_default().insert(verb);
+/// One rule for the resources of a group that have the same verbs; one of its own for those of some names alone.
+fn rules(of: &BTreeSet<Permission>, names: &BTreeSet<String>) -> Vec<Json> {
+    let mut verbs: BTreeMap<(bool, &str, &str), BTreeSet<&str>> = BTreeMap::new();
+    for one in of {
+        let Permission { group, resource, verb } = one;
+        let by_name = one.is_by_name() && !names.is_empty();
+        verbs.entry((by_name, group.as_str(), resource.as_str())).or_default().insert(verb);
     }
-    let mut rows: BTreeMap<(&str, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
-    for ((group, resource), verbs) in verbs {
-        rows.entry((group, verbs)).or_default().push(resource);
+    let mut rows: BTreeMap<(bool, &str, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
+    for ((by_name, group, resource), verbs) in verbs {
+        rows.entry((by_name, group, verbs)).or_default().push(resource);
     }
-    let row = |((group, verbs), resources): ((&str, BTreeSet<&str>), Vec<&str>)| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+    let row = |((by_name, group, verbs), resources): ((bool, &str, BTreeSet<&str>), Vec<&str>)| {
+        let mut row = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
+        if by_name {
+            row["resourceNames"] = json!(names);
+        }
+        row
+    };
     rows.into_iter().map(row).collect()
 }
 
@@ -135,7 +154,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether it gives this, there.
+    /// Whether it gives this, there; of what is had by name, to some of those names.
     #[must_use]
     pub fn covers(&self, wanted: &Permission, namespace: Option<&str>) -> bool {
         let fits = |own: &str, wanted: &str| own == ANY || own == wanted;
@@ -143,7 +162,7 @@ impl Grant {
             |own: &str, wanted: &str| own.strip_prefix("*/").is_some_and(|sub| wanted.ends_with(&format!("/{sub}")));
         let there = self.namespace.as_deref().is_none_or(|own| namespace == Some(own));
         there
-            && self.names.is_empty()
+            && (self.names.is_empty() || wanted.is_by_name())
             && fits(&self.of.verb, &wanted.verb)
             && fits(&self.of.group, &wanted.group)
             && (fits(&self.of.resource, &wanted.resource) || sub(&self.of.resource, &wanted.resource))
@@ -269,7 +288,12 @@ mod tests {
         let everywhere: BTreeSet<_> =
             ["get pods", "list pods", "watch pods", "get nodes", "get replicasets.apps"].map(of).into();
         let within: BTreeSet<_> = ["patch pods", "create pods/eviction", "get pods"].map(of).into();
-        let wanted = Wanted { everywhere, within, namespaces: ["pay".to_owned(), "shop".to_owned()].into() };
+        let wanted = Wanted {
+            everywhere,
+            within,
+            namespaces: ["pay".to_owned(), "shop".to_owned()].into(),
+            ..Wanted::default()
+        };
         let manifests = wanted.manifests("quell");
         let kinds: Vec<_> = manifests
             .iter()
@@ -296,6 +320,25 @@ mod tests {
             );
         }
         assert!(Wanted::default().manifests("quell").is_empty());
+    }
+
+    #[test]
+    fn what_is_had_by_name_is_written_and_read_so() {
+        let roles = "clusterroles.rbac.authorization.k8s.io";
+        let everywhere: BTreeSet<_> = [format!("get {roles}"), format!("bind {roles}")].map(|one| of(&one)).into();
+        let mut wanted = Wanted { everywhere, ..Wanted::default() };
+        let rule = |verbs: Json| json!({ "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": verbs });
+        assert_eq!(wanted.manifests("quell")[0]["rules"], json!([rule(json!(["bind", "get"]))]));
+        wanted.roles = ["view".to_owned(), "edit".to_owned()].into();
+        let mut bind = rule(json!(["bind"]));
+        bind["resourceNames"] = json!(["edit", "view"]);
+        let manifests = wanted.manifests("quell");
+        assert_eq!(manifests[0]["rules"], json!([rule(json!(["get"])), bind]), "nothing else is by name");
+        let granted = granted(&manifests).unwrap();
+        for (one, namespace) in wanted.each() {
+            assert!(granted.iter().any(|grant| grant.covers(one, namespace)), "{one}");
+        }
+        assert!(granted.iter().any(|grant| grant.to_string() == format!("bind {roles}, only edit, view")));
     }
 
     #[test]
