@@ -13,10 +13,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use kube::ResourceExt;
 use quell_model::action::Replicas;
 use quell_model::{Name, Target, TargetFacts};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One owner in a chain.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Owner {
     /// `Deployment`, `StatefulSet` … or a kind of somebody's own; with its group where that is not Kubernetes' own (`StatefulSet.apps.kruise.io`).
     pub(crate) kind: String,
@@ -101,7 +102,17 @@ impl Owners {
         pod: &Pod,
         labels: &BTreeMap<String, String>,
     ) -> Result<Self, CallError> {
-        let Some(maker) = Owner::controller(pod.owner_references()) else { return Ok(Self::default()) };
+        Self::of_made(calls, pod, Owner::controller(pod.owner_references()), labels).await
+    }
+
+    /// The same of a pod that this has made, whatever the pod says now: whom an owner has let go names it no more.
+    pub(crate) async fn of_made(
+        calls: &Calls<'_>,
+        pod: &Pod,
+        maker: Option<Owner>,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Self, CallError> {
+        let Some(maker) = maker else { return Ok(Self::default()) };
         let followed = Self::behind(calls, pod.namespace().as_deref(), maker.clone()).await?;
         Ok(followed.confirmed(&maker, pod, labels))
     }

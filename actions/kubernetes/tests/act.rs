@@ -205,11 +205,23 @@ pub(crate) async fn outlives_every_crash(
     input: impl AsyncFn(u32) -> Json,
     judge: impl AsyncFn(&Json, Want),
 ) {
+    let plan = async |verb: &dyn Action, input: &Json| verb.plan(input).await.unwrap();
+    planned_outlives_every_crash(cluster, name, input, plan, judge).await;
+}
+
+/// The same, of what `plan` plans.
+pub(crate) async fn planned_outlives_every_crash(
+    cluster: &Arc<Cluster>,
+    name: &str,
+    input: impl AsyncFn(u32) -> Json,
+    plan: impl AsyncFn(&dyn Action, &Json) -> Plan,
+    judge: impl AsyncFn(&Json, Want),
+) {
     let verb = verb(cluster, name);
     let mut calls = 0;
     loop {
         let (act, input) = (Act::of(&format!("r-{calls}")), input(calls).await);
-        let plan = verb.plan(&input).await.unwrap();
+        let plan = plan(&*verb, &input).await;
         let go = act.admitted(&*verb, plan.clone());
         let ran = dying(cluster, calls, verb.run(&go, &act.context())).await;
         let died_acting = ran.is_none();

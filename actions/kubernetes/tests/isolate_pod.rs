@@ -1,6 +1,7 @@
 //! `kubernetes.isolate_pod` against a real API server and its controllers.
 
 mod alone;
+mod at_once;
 mod node;
 mod outages;
 mod owners;

@@ -461,6 +461,11 @@ pub trait Action: Send + Sync {
     fn spec(&self) -> &'static ActionSpec;
     /// Reads the world and says exactly what would be done. Changes nothing.
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError>;
+    /// The same by what is known already: asks nobody, so that what is urgent is not kept waiting by whoever answers late. Whatever it says for
+    /// the guard it says on the safe side. It is acted by where the guard lets it at once; else, and where it is none, it is planned.
+    async fn plan_at_once(&self, _: &Json) -> Option<Plan> {
+        None
+    }
     /// Does it; gives the output.
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
     /// Asks the world.

@@ -169,26 +169,50 @@ impl<W: Send + 'static> Core<W> {
         let clock = Arc::clone(&self.parts.clock);
         let Some(under_way) = self.under_way(id, &part) else { return };
         under_way.input = input.clone();
-        let bounds = (clock, under_way.deadline, under_way.stop.clone());
+        let (deadline, stop) = (under_way.deadline, under_way.stop.clone());
         let words = self.too_long(id, &part);
-        let late = move || ActionError::retry(words);
         match self.parts.crew.get(action).cloned() {
             None => self.end(id, &part, Ending::failed(format!("this engine has no hands for `{action}`"))),
             Some(Verb::Looks(look)) => {
-                let (clock, deadline, stop) = bounds;
+                let late = move || Err(ActionError::retry(words));
                 let work: Work<Answer> = Box::pin(async move {
-                    Answer::Looked(job::within(clock, deadline, stop, look.look(&input), || Err(late())).await)
+                    Answer::Looked(job::within(clock, deadline, stop, look.look(&input), late).await)
                 });
                 self.send_work(id, part, Where::Beside, work);
             }
-            Some(Verb::Acts(action)) => {
-                let place = place(action.spec().lane);
-                let (clock, deadline, stop) = bounds;
-                let work: Work<Answer> = Box::pin(async move {
-                    Answer::Planned(job::within(clock, deadline, stop, action.plan(&input), || Err(late())).await)
-                });
-                self.send_work(id, part, place, work);
-            }
+            Some(Verb::Acts(verb)) => self.plan_act(id, part, verb, true),
+        }
+    }
+
+    /// Plans what acts: by what is known already, where that is wanted and will do; else the world is asked.
+    fn plan_act(&mut self, id: &RunId, part: Part, verb: Arc<dyn Action>, at_once: bool) {
+        let (clock, words) = (Arc::clone(&self.parts.clock), self.too_long(id, &part));
+        let Some(under_way) = self.under_way(id, &part) else { return };
+        let (input, deadline, stop) = (under_way.input.clone(), under_way.deadline, under_way.stop.clone());
+        let place = place(verb.spec().lane);
+        let work: Work<Answer> = Box::pin(async move {
+            let planned = async {
+                if at_once && let Some(plan) = verb.plan_at_once(&input).await {
+                    return Answer::PlannedAtOnce(plan);
+                }
+                Answer::Planned(verb.plan(&input).await)
+            };
+            job::within(clock, deadline, stop, planned, || Answer::Planned(Err(ActionError::retry(words)))).await
+        });
+        self.send_work(id, part, place, work);
+    }
+
+    /// What was planned without a question is acted by where the guard lets it, as it is; else it is planned, and that is judged.
+    fn planned_at_once(&mut self, id: &RunId, part: &Part, plan: Plan) {
+        let input = self.under_way(id, part).map(|under_way| under_way.input.clone()).unwrap_or_default();
+        let is_kept = !self.definitions.apart.is_over([&input, &plan.before, &plan.predicted]);
+        if is_kept && self.would_act(id, part, &plan) {
+            return self.judge(id, part, plan, Purpose::First, At::Planned);
+        }
+        let step = self.runs.get(id).and_then(|live| live.run.playbook.step(&part.step));
+        let Some(StepKind::Action { action, .. }) = step.map(|step| &step.kind) else { return };
+        if let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() {
+            self.plan_act(id, part.clone(), verb, false);
         }
     }
 
@@ -209,6 +233,7 @@ impl<W: Send + 'static> Core<W> {
             },
             Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
             Answer::Planned(Ok(plan)) => self.judge_new(id, part, plan),
+            Answer::PlannedAtOnce(plan) => self.planned_at_once(id, part, plan),
             Answer::Intended(Ok(())) => self.intended(id, part),
             Answer::Intended(Err(error)) => self.unwritten(id, part, &error),
             Answer::Acted(acted) => self.acted(id, part, acted),

@@ -35,6 +35,8 @@ pub(super) struct Acted {
 pub(super) enum Answer {
     /// The plan is made.
     Planned(Result<Plan, ActionError>),
+    /// The plan is made, and nobody was asked.
+    PlannedAtOnce(Plan),
     /// The intent is synced: the act may begin.
     Intended(Result<(), StoreError>),
     /// The act is over.

@@ -145,6 +145,12 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Whether a new attempt would act by this plan, without a question and without a word to anybody.
+    pub(super) fn would_act(&self, id: &RunId, part: &Part, plan: &Plan) -> bool {
+        let weighed = self.weigh(id, part, plan.clone(), Purpose::First, At::Planned);
+        matches!(weighed, Some(Ok(Weighed { decision: Decision::Act(_), opens: None, .. })))
+    }
+
     /// Who would be asked whether a step acts, where the step itself wants it.
     fn would_ask(&self, id: &RunId, part: &Part) -> Option<String> {
         let approve = self.runs.get(id)?.run.playbook.step(&part.step)?.approve.as_ref()?;

@@ -1,5 +1,6 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod at_once;
 mod at_the_act;
 mod back;
 mod bad_days;

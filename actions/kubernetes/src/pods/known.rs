@@ -2,6 +2,7 @@
 //!
 //! Owns the table that the watch fills, and who waits for it. Keeps true: who waits hears of every change; where nobody watches nobody waits.
 
+use super::makers::AllMakers;
 use super::standing::{AllStanding, Standing};
 use crate::call::CallError;
 use quell_model::{Name, Pod, Pods};
@@ -18,7 +19,9 @@ const WAITED: Duration = Duration::from_secs(5);
 pub(crate) struct Known {
     table: Arc<Pods>,
     pub(super) standing: AllStanding,
+    pub(super) makers: AllMakers,
     watched: AtomicBool,
+    live: AtomicBool,
     changed: Notify,
 }
 
@@ -26,7 +29,14 @@ impl Known {
     /// Nothing is known yet of the pods of this cluster, and nobody watches them.
     pub(crate) fn new(cluster: Name) -> Self {
         let table = Arc::new(Pods::new(cluster));
-        Self { table, standing: AllStanding::default(), watched: AtomicBool::new(false), changed: Notify::new() }
+        Self {
+            table,
+            standing: AllStanding::default(),
+            makers: AllMakers::default(),
+            watched: AtomicBool::new(false),
+            live: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
     }
 
     pub(crate) fn table(&self) -> &Arc<Pods> {
@@ -41,6 +51,15 @@ impl Known {
     /// Whether somebody will watch them.
     pub(super) fn is_watched(&self, watched: bool) {
         self.watched.store(watched, Ordering::Release);
+    }
+
+    /// Whether the cluster tells of each change.
+    pub(super) fn put_live(&self, live: bool) {
+        self.live.store(live, Ordering::Release);
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
     }
 
     /// Wakes whoever waits for a pod.

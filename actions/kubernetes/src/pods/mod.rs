@@ -7,12 +7,15 @@
 //! ```text
 //! API server ──list, watch──▶ watch ──▶ seen: what is kept of a pod ──▶ kept: who is there, who was ──▶ quell_model::Pods
 //!                  ▲                                                                                     ▲  │
-//!                  └── away: what was known stays; again after 1 s, 2 s … 30 s    this node's files ─────┘  │
-//!                                                                                 the sensor, verbs ◀───────┘
+//!                  │                                                                  this node's files ───┘  │
+//!                  ├── away: what was known stays; again after 1 s, 2 s … 30 s     the sensor, verbs ◀────────┤
+//!                  └── what makes them, and how many it wants: once a minute ──▶ makers ──▶ near ─────────────┘
 //! ```
 
 mod kept;
 mod known;
+mod makers;
+mod near;
 mod on_node;
 mod seen;
 mod standing;
@@ -20,12 +23,15 @@ mod told;
 mod watch;
 
 pub(crate) use known::Known;
+pub(crate) use near::Near;
 pub(crate) use standing::Standing;
 pub use told::PodsStatus;
 pub use watch::PERMISSIONS;
 
 use crate::call::CallError;
 use crate::cluster::Cluster;
+use crate::owner::Owners;
+use crate::verbs::isolate_pod;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kept::Kept;
 use kube::core::WatchEvent;
@@ -112,6 +118,7 @@ impl PodWatch {
                 _ = node.changed() => tracing::info!("this node is called otherwise: its pods are watched anew"),
             }
             self.told.begin_anew();
+            self.cluster.known.put_live(false);
             self.cluster.pods().replace(std::iter::empty());
             self.cluster.known.changed();
         }
@@ -160,6 +167,7 @@ impl PodWatch {
                         again = AGAIN;
                     }
                     self.told.away(&error);
+                    self.cluster.known.put_live(false);
                     self.look_around().await;
                     tokio::time::sleep(again).await;
                     again = (again * 2).min(AGAIN_AT_MOST);
@@ -234,20 +242,29 @@ impl PodWatch {
             Err(ended) => return ended,
         };
         self.told.live();
+        let known = &self.cluster.known;
+        known.put_live(true);
         let (mut stream, mut heard) = (stream.ready_chunks(BATCH), Instant::now());
         let mut care = tokio::time::interval(CARE);
-        let mut asked = FuturesUnordered::new();
+        let (mut asked, mut counted) = (FuturesUnordered::new(), FuturesUnordered::new());
+        // It is counted for that verb alone, by its rights.
+        let calls = self.cluster.calls(&isolate_pod::SPEC);
         loop {
             for made in kept.asks(ASKED_AT_ONCE.saturating_sub(asked.len()), Instant::now()) {
                 let cluster = &self.cluster;
                 asked.push(async move { (watch::top(cluster, &made).await, made) });
+            }
+            let there = known.standing.makers();
+            for maker in known.makers.asks(&there, ASKED_AT_ONCE.saturating_sub(counted.len()), Instant::now()) {
+                let (namespace, by) = (maker.namespace.to_string(), maker.by.clone());
+                counted.push(async move { (Owners::behind(&calls, Some(&namespace), by).await, maker) });
             }
             tokio::select! {
                 batch = stream.next() => {
                     let Some(batch) = batch else { return Ended::InTime };
                     heard = Instant::now();
                     for event in batch {
-                        if let Err(ended) = take(event, version, kept, &self.cluster.known.standing) {
+                        if let Err(ended) = take(event, version, kept, &known.standing) {
                             return ended;
                         }
                     }
@@ -261,6 +278,10 @@ impl PodWatch {
                     Err(error) => {
                         tracing::debug!(%error, kind = made.by.kind, name = made.by.name, "whose it is could not be asked");
                     }
+                },
+                Some((answer, maker)) = counted.next() => match answer {
+                    Ok(owners) => known.makers.answered(&maker, owners, there.get(&maker).copied().unwrap_or_default()),
+                    Err(error) => tracing::debug!(%error, owner = %maker.by, "how many there are could not be asked"),
                 },
                 _ = care.tick() => {
                     if heard.elapsed() > SILENT {

@@ -4,7 +4,9 @@
 //! Keeps true: an image's digest is that of the container that runs, not of what the pod asks for; a pod that only says of itself that it is
 //! static is not taken for another; what is endless in a pod is cut at a bound.
 
+use super::makers::Maker;
 use crate::maker::{group, is_own, of_group};
+use crate::owner::Owner;
 use quell_model::{Name, Pod, PodContainer};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -144,6 +146,15 @@ impl Seen {
     pub(super) fn is_owned(&self) -> bool {
         let mut makers = self.metadata.owner_references.iter().flatten();
         makers.any(|one| one.controller == Some(true) && !one.is_own("Node"))
+    }
+
+    /// What says that it has made it, as it says so itself.
+    pub(super) fn maker(&self) -> Option<Maker> {
+        let mut makers = self.metadata.owner_references.iter().flatten();
+        let one = makers.find(|one| one.controller == Some(true))?;
+        let kind = of_group(&one.kind, one.group()).into_owned();
+        let by = Owner { kind, name: one.name.clone(), uid: one.uid.clone() };
+        Some(Maker { namespace: self.metadata.namespace.as_str().into(), by })
     }
 
     /// What is kept of it, as a pod whose owner and version are still to be said, and what it says of its owner.

@@ -1,8 +1,9 @@
 //! Which pods of this node stand in for one another, as the cluster told it last: what is gone by where it cannot be asked.
 //!
-//! Owns whether a pod was ready, and whether it was one of several. Keeps true: only pods that are there are in it; of what was never told
+//! Owns whether a pod was ready, and what it said that makes it. Keeps true: only pods that are there are in it; of what was never told
 //! nothing is said.
 
+use super::makers::Maker;
 use super::seen::Seen;
 use quell_model::{Name, Pods};
 use std::collections::{HashMap, HashSet};
@@ -22,10 +23,11 @@ pub(crate) enum Standing {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Told {
-    ready: bool,
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) ready: bool,
     owned: bool,
+    pub(super) maker: Option<Maker>,
 }
 
 /// See the module.
@@ -37,7 +39,8 @@ impl AllStanding {
     pub(super) fn take(&self, seen: &Seen, most: usize) {
         let mut all = self.all();
         if all.len() < most || all.contains_key(&*seen.metadata.uid) {
-            all.insert(seen.metadata.uid.as_str().into(), Told { ready: seen.is_ready(), owned: seen.is_owned() });
+            let told = Told { ready: seen.is_ready(), owned: seen.is_owned(), maker: seen.maker() };
+            all.insert(seen.metadata.uid.as_str().into(), told);
         }
     }
 
@@ -69,6 +72,36 @@ impl AllStanding {
         let ready = all.iter().filter(|(other, told)| told.ready && **other != pod.uid);
         let others = ready.map(|(other, _)| other).filter(|other| is_other(other)).cloned().collect();
         Some(Standing::One { of, others })
+    }
+
+    /// What was told of the pod with this uid; none: it is not there.
+    pub(super) fn told(&self, uid: &str) -> Option<Told> {
+        self.all().get(uid).cloned()
+    }
+
+    /// What makes the pods that are ready, and of how many of them.
+    pub(super) fn makers(&self) -> HashMap<Maker, usize> {
+        let all = self.all();
+        let mut makers: HashMap<Maker, usize> = HashMap::new();
+        for maker in all.values().filter(|told| told.ready).filter_map(|told| told.maker.as_ref()) {
+            match makers.get_mut(maker) {
+                Some(count) => *count += 1,
+                None => {
+                    makers.insert(maker.clone(), 1);
+                }
+            }
+        }
+        makers
+    }
+
+    /// The pods of a namespace that are ready and say what makes them.
+    pub(super) fn ready_in(&self, namespace: &Name) -> Vec<(Arc<str>, Maker)> {
+        let all = self.all();
+        let made =
+            all.iter().filter(|(_, told)| told.ready).filter_map(|(uid, told)| Some((uid, told.maker.as_ref()?)));
+        made.filter(|(_, maker)| maker.namespace == *namespace)
+            .map(|(uid, maker)| (uid.clone(), maker.clone()))
+            .collect()
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Arc<str>, Told>> {

@@ -13,8 +13,9 @@ use crate::{
     Cluster,
     account::{AccountRef, IDENTITY},
     call::{Calls, Needs},
-    owner::{self, Owners},
+    owner,
     rights::{Binding, By, told},
+    verbs::isolate_pod,
     verbs::order::{input, order, to_json},
     verbs::written::Named,
 };
@@ -138,7 +139,7 @@ pub struct Output {
     pub node: Option<String>,
     /// What its containers run.
     pub images: Vec<Image>,
-    /// From what made it to the top: `replicaset/web-7d4b9`, `deployment/web`.
+    /// From what made it to the top: `replicaset/web-7d4b9`, `deployment/web`; also where they let it go because it is cut off.
     pub owners: Vec<String>,
     /// As whom it asks the API server: `namespace/name`.
     pub service_account: Option<String>,
@@ -201,7 +202,7 @@ impl Action for CapturePod {
         }
         let calls = self.cluster.calls(&SPEC);
         let (pod, named) = given.pod.find(&calls).await?;
-        let owners = Owners::of(&calls, &pod).await?;
+        let owners = isolate_pod::owners(&calls, &pod).await?;
         let mut keeps: Vec<String> = ["manifest", "status", "events", "owners", "rules"].map(str::to_owned).into();
         keeps.extend(logs(&pod).into_iter().map(|log| log.name()));
         let namespace = named.namespace.as_deref();
@@ -256,7 +257,7 @@ impl Action for CapturePod {
             log.keep(&calls, &named, max_bytes, &mut bag).await?;
         }
         events(&calls, &named, &mut bag).await?;
-        let owners = Owners::of(&calls, &pod).await;
+        let owners = isolate_pod::owners(&calls, &pod).await;
         let owners = bag.or_missing("owners", owners)?.unwrap_or_default();
         for why in &owners.unknown {
             bag.miss("owners", why);

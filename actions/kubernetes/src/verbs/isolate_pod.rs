@@ -6,6 +6,8 @@
 //!       the fast one         selects nobody yet             it gets traffic again once it may answer
 //! ```
 //!
+//! What is known of a pod of this node is enough to plan it by: then the cluster is asked only after the cut.
+//!
 //! The labels that Services and its owner go by are taken off: the owner makes another, and this one stays to be looked at. Keeps true: what was
 //! not proved is said, and is never `verified`; whoever cuts it off second does not loosen it, and it stays cut off until all have taken it back.
 
@@ -20,6 +22,8 @@ mod planned;
 mod written;
 
 pub use allow::Allow;
+#[cfg(feature = "client")]
+pub(crate) use mark::owners;
 
 use crate::object::PodRef;
 #[cfg(feature = "client")]
@@ -107,6 +111,8 @@ pub struct Output {
 enum Api {
     /// Labels and policy.
     Writes,
+    /// The same: it was not asked yet, and by which labels the pod is known is read when they are written.
+    Unread,
     /// Nothing: it is gone from there, and runs on its node all the same.
     Gone,
     /// Nobody knows: it could not be asked, and why.
@@ -145,7 +151,9 @@ impl IsolatePod {
     }
 
     fn wanted<'w>(order: &'w Order, key: &'w str) -> written::Wanted<'w> {
-        written::Wanted { pod: &order.pod, labels: &order.labels, allow: &order.allow, with_policy: order.policy, key }
+        let reads = order.api == Api::Unread;
+        let Order { pod, labels, allow, policy, .. } = order;
+        written::Wanted { pod, labels, reads, allow, with_policy: *policy, key }
     }
 }
 
@@ -160,6 +168,10 @@ impl Action for IsolatePod {
         planned::plan(&self.0, &input(json)?).await
     }
 
+    async fn plan_at_once(&self, json: &Json) -> Option<Plan> {
+        planned::at_once(&self.0, &input(json).ok()?).await
+    }
+
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order: Order = order(go.plan())?;
         // The fast one first: it needs no answer of anybody.
@@ -171,7 +183,9 @@ impl Action for IsolatePod {
             None => None,
         };
         let written = match &order.api {
-            Api::Writes => written::stand(&self.0.calls(&SPEC), &Self::wanted(&order, cx.key.part())).await.map(Some),
+            Api::Writes | Api::Unread => {
+                written::stand(&self.0.calls(&SPEC), &Self::wanted(&order, cx.key.part())).await.map(Some)
+            }
             Api::Gone => Ok(None),
             Api::Away(why) => Err(ActionError::retry(format!("neither policy nor labels are written: {why}"))),
         };
@@ -186,15 +200,14 @@ impl Action for IsolatePod {
             }
             (Err(error), _) => return Err(error),
         };
-        let (policy, allow) = stands.map_or((None, order.allow.clone()), |stands| (stands.policy, stands.allow));
-        Ok(to_json(&Output {
-            pod: order.pod.place(),
-            uid: order.pod.uid,
-            labels: order.labels,
-            services: order.services,
-            policy,
-            allow,
-            cut: cut.unwrap_or_default(),
+        let (pod, cut) = (order.pod.place(), cut.unwrap_or_default());
+        let Order { pod: Named { uid, .. }, labels, services, allow, .. } = order;
+        Ok(to_json(&match stands {
+            None => Output { pod, uid, labels, services, policy: None, allow, cut },
+            Some(written::Stands { policy, allow, labels, services: read }) => {
+                let services = services.into_iter().chain(read).collect();
+                Output { pod, uid, labels, services, policy, allow, cut }
+            }
         }))
     }
 
@@ -210,7 +223,7 @@ impl Action for IsolatePod {
             return Ok(stands.map_or(Truth::Holds, Truth::HoldsNot));
         }
         match &order.api {
-            Api::Writes => {
+            Api::Writes | Api::Unread => {
                 if let Some(why) = written::lacks(&self.0.calls(&SPEC), &Self::wanted(&order, "")).await? {
                     return Ok(Truth::HoldsNot(why));
                 }

@@ -108,7 +108,7 @@ impl Node {
         Arc::new(Cluster::new(settings).with_cut(PodCut::new(world)))
     }
 
-    fn rules(&self) -> Vec<CutRule> {
+    pub(super) fn rules(&self) -> Vec<CutRule> {
         self.paper.orders.lock().unwrap().values().map(|one| one.terms.rule.clone()).collect()
     }
 }

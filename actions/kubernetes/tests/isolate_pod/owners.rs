@@ -16,21 +16,21 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
 
-async fn pods(place: &Place) -> Vec<Pod> {
+pub(super) async fn pods(place: &Place) -> Vec<Pod> {
     let all = place.api::<Pod>().list(&ListParams::default()).await.unwrap();
     all.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
 }
 
-fn name(pod: &Pod) -> String {
+pub(super) fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap()
 }
 
-fn is_owned(pod: &Pod) -> bool {
+pub(super) fn is_owned(pod: &Pod) -> bool {
     pod.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
 }
 
 /// An owner of `count` pods with `app: web`, and the pods once they are there.
-async fn owner<K>(place: &Place, spec: Json, count: usize) -> Vec<Pod>
+pub(super) async fn owner<K>(place: &Place, spec: Json, count: usize) -> Vec<Pod>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     K: Clone + Debug + DeserializeOwned + Serialize,
@@ -50,7 +50,7 @@ where
 }
 
 /// A node of one test's own, by its name; no kubelet is there. It goes with the cluster.
-async fn node(place: &Place) -> String {
+pub(super) async fn node(place: &Place) -> String {
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(place.client.clone());
     let name = format!("node-{}", place.namespace);
     let object = json!({ "metadata": { "name": name, "labels": { "only": place.namespace } } });
@@ -58,7 +58,7 @@ async fn node(place: &Place) -> String {
     name
 }
 
-fn selecting() -> Json {
+pub(super) fn selecting() -> Json {
     json!({ "matchLabels": { "app": "web" } })
 }
 

@@ -28,11 +28,14 @@ const ENFORCERS: &[&str] = &[
     "weave-net",
 ];
 
+/// By which labels a Service knows its pods.
+type Selector = BTreeMap<String, String>;
+
 /// A Service that routes to the pod.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Routes {
     pub(super) name: String,
-    selector: BTreeMap<String, String>,
+    selector: Selector,
     /// Other pods that are ready behind it.
     pub(super) left: usize,
 }
@@ -73,9 +76,7 @@ impl Around {
 
     /// The labels by which Services and its owner know the pod: without them they do not.
     pub(super) fn known_by(&self, labels: &BTreeMap<String, String>) -> BTreeSet<String> {
-        let services = self.routes.iter().flat_map(|routes| routes.selector.keys().cloned());
-        let owner = self.owners.selector.iter().flat_map(keys);
-        services.chain(owner).filter(|key| labels.contains_key(key)).collect()
+        known_by(self.routes.iter().map(|routes| &routes.selector), &self.owners, labels)
     }
 
     /// Other policies that let something pass of a pod with these labels: policies add up.
@@ -100,6 +101,28 @@ impl Around {
     }
 }
 
+/// By what a pod is known now, which had these labels before anybody cut it off: those of its labels, and the Services.
+pub(super) async fn read_known_by(
+    calls: &Calls<'_>,
+    pod: &Pod,
+    labels: &BTreeMap<String, String>,
+) -> Result<(BTreeSet<String>, Vec<String>), CallError> {
+    let (owners, services) = tokio::join!(Owners::of_labelled(calls, pod, labels), services(calls, pod, labels));
+    let (owners, services) = (owners?, services?);
+    let keys = known_by(services.iter().map(|(_, selector)| selector), &owners, labels);
+    Ok((keys, services.into_iter().map(|(name, _)| name).collect()))
+}
+
+fn known_by<'s>(
+    services: impl Iterator<Item = &'s Selector>,
+    owners: &Owners,
+    labels: &BTreeMap<String, String>,
+) -> BTreeSet<String> {
+    let services = services.flat_map(|selector| selector.keys().cloned());
+    let owner = owners.selector.iter().flat_map(keys);
+    services.chain(owner).filter(|key| labels.contains_key(key)).collect()
+}
+
 /// Which labels a selector asks for.
 fn keys(selector: &LabelSelector) -> impl Iterator<Item = String> {
     let equal = selector.match_labels.iter().flat_map(|labels| labels.keys().cloned());
@@ -108,17 +131,27 @@ fn keys(selector: &LabelSelector) -> impl Iterator<Item = String> {
     equal.chain(wanted)
 }
 
-async fn routes(calls: &Calls<'_>, pod: &Pod, labels: &BTreeMap<String, String>) -> Result<Vec<Routes>, CallError> {
-    let (namespace, uid) = (pod.namespace(), pod.uid());
-    let services: Vec<Service> = calls.list(namespace.as_deref(), &ListParams::default()).await?;
-    let is_in = |selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>| {
-        selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-    };
+fn is_in(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// The Services that route to a pod with these labels.
+async fn services(
+    calls: &Calls<'_>,
+    pod: &Pod,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<(String, Selector)>, CallError> {
+    let services: Vec<Service> = calls.list(pod.namespace().as_deref(), &ListParams::default()).await?;
     let selecting = |service: Service| {
         let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
         (!selector.is_empty() && is_in(&selector, labels)).then(|| (service.name_any(), selector))
     };
-    let all: Vec<(String, BTreeMap<String, String>)> = services.into_iter().filter_map(selecting).collect();
+    Ok(services.into_iter().filter_map(selecting).collect())
+}
+
+async fn routes(calls: &Calls<'_>, pod: &Pod, labels: &BTreeMap<String, String>) -> Result<Vec<Routes>, CallError> {
+    let (namespace, uid) = (pod.namespace(), pod.uid());
+    let all = services(calls, pod, labels).await?;
     let Some(((_, first), rest)) = all.split_first() else { return Ok(Vec::new()) };
     // One list, however many Services there are: each would be one more answer to wait for, and whoever can make Services could make it wait.
     let shared = first.iter().filter(|(key, value)| rest.iter().all(|(_, other)| other.get(*key) == Some(*value)));

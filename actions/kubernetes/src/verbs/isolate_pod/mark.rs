@@ -1,9 +1,12 @@
 //! What stands on a pod that is cut off: who wants it so, and which labels it had.
 //!
-//! Owns the annotation. Keeps true: while anybody wants it, nobody else's undo gives the labels back; who comes second knows what stood
-//! before the first. Whoever may write on the pod can write it too: it may say less is allowed, never more.
+//! Owns the annotation, and what is known by it alone. Keeps true: while anybody wants it, nobody else's undo gives the labels back; who comes
+//! second knows what stood before the first; an owner that let the pod go is known by it yet, and confirmed as any other. Whoever may write on
+//! the pod can write it too: it may say less is allowed, never more.
 
 use super::allow::{Allow, ISOLATED};
+use crate::call::{CallError, Calls};
+use crate::owner::{Owner, Owners};
 use crate::verbs::written::shown;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,9 @@ pub(super) struct Mark {
     pub(super) labels: BTreeMap<String, String>,
     /// Whose effect it is (`RUN/STEP`), and what they allow.
     pub(super) by: BTreeMap<String, Allow>,
+    /// What had made the pod, which lets it go for its labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) maker: Option<Owner>,
 }
 
 impl Mark {
@@ -76,6 +82,14 @@ pub(super) fn former_labels(pod: &Pod, uid: &str) -> BTreeMap<String, String> {
         }
     }
     labels
+}
+
+/// Who owns a pod, or did until it was cut off.
+pub(crate) async fn owners(calls: &Calls<'_>, pod: &Pod) -> Result<Owners, CallError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let former = || Mark::of(pod).filter(|_| is_labelled(pod, uid))?.maker;
+    let maker = Owner::controller(pod.metadata.owner_references.as_deref().unwrap_or_default()).or_else(former);
+    Owners::of_made(calls, pod, maker, &former_labels(pod, uid)).await
 }
 
 #[cfg(test)]

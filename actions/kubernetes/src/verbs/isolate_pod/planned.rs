@@ -1,6 +1,7 @@
 //! What would be done to cut a pod off, and what that leaves open.
 //!
-//! Reads only. Keeps true: where the API server does not answer, or knows the pod no more, and the pod runs on this very node, it is cut off
+//! Reads only. Keeps true: what is planned at once counts no more replicas as ready than are seen here, and no fewer as wanted than there are;
+//! where the API server does not answer, or knows the pod no more, and the pod runs on this very node, it is cut off
 //! there alone, and the plan says what is not done; how many stand in for it is then what was told last, and what nobody told is none, as
 //! everywhere; a pod in its node's network is refused unless it can be cut off there.
 
@@ -10,7 +11,7 @@ use super::mark::former_labels;
 use super::{Api, Input, Order, SPEC};
 use crate::object::{PodRef, Seen};
 use crate::owner::{self, Owners};
-use crate::pods::Standing;
+use crate::pods::{Near, Standing};
 use crate::verbs::order::to_json;
 use crate::verbs::written::{Named, Words};
 use crate::{CallError, Cluster};
@@ -42,7 +43,7 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
     } else {
         given
     };
-    let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
+    let nets = nets(given);
     let known = match given.pod.uid.as_deref() {
         Some(uid) => cut(cluster, uid, &nets).await.ok().flatten().map(|part| (uid, part)),
         None => None,
@@ -61,17 +62,58 @@ pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, Actio
             let open = format!("{why}, and runs on this node all the same: it is cut off there alone");
             // The cluster has said that it counts it no more.
             let target = unasked(cluster, &given.pod, uid, (None, None));
-            Ok(alone(given, nets, &part, (Api::Gone, vec![open]), target))
+            let order = by_cut(given, called(&given.pod, uid), nets, &part, Api::Gone);
+            Ok(alone(&order, &part, vec![open], target))
         }
         (Err(error), Some((uid, part))) => {
             let open = format!("{error}: it is cut off on its node alone; no policy is written, its labels stay");
             let (target, told) = far.target(cluster, uid).unwrap_or_else(|| told_last(cluster, &given.pod, uid));
             let open = std::iter::once(open).chain(told).collect();
-            Ok(alone(given, nets, &part, (Api::Away(error.to_string()), open), target))
+            let order = by_cut(given, called(&given.pod, uid), nets, &part, Api::Away(error.to_string()));
+            Ok(alone(&order, &part, open, target))
         }
         (Ok(Read::Gone(why)), None) => Err(ActionError::give_up(why)),
         (Err(error), None) => Err(error.into()),
     }
+}
+
+/// What would be done by what is known of it already; none: it is not of this node, or too little is known.
+pub(super) async fn at_once(cluster: &Cluster, given: &Input) -> Option<Plan> {
+    // Where the cluster's DNS is only the cluster can say, and the cut has to let that through.
+    let uid = given.pod.uid.as_deref().filter(|_| !given.allow.dns)?;
+    let Near { pod, owners } = cluster.known.near(uid, &cluster.cut()?.cut_off().ok()?)?;
+    let place = PodRef { namespace: pod.namespace.to_string(), name: pod.name.to_string(), uid: Some(uid.to_owned()) };
+    if !given.pod.name.is_empty() && given.pod.place() != place.place() {
+        return None;
+    }
+    let nets = nets(given);
+    let part = cut(cluster, uid, &nets).await.ok().flatten()?;
+    let stood = pod.label(ISOLATED).filter(|value| *value != uid).map(str::to_owned);
+    let others = pod.labels.iter().filter(|(key, _)| **key != *ISOLATED);
+    let was = others.map(|(key, value)| (key.to_string(), Some(value.to_string())));
+    let was: Words = was.chain([(ISOLATED.to_owned(), stood)]).collect();
+    let labels = Words::from([(ISOLATED.to_owned(), Some(uid.to_owned()))]);
+    let open = [
+        Some("the cluster is asked only once it is cut off on its node: which Services route to it, and which policies let it through, is not in this plan".to_owned()),
+        pod.host_network.then(in_nodes_network),
+        replacement(&owners),
+    ];
+    let open = open.into_iter().flatten().chain(allowed(&given.allow, true, &[]));
+    let open: Vec<String> = open.chain(owners.unknown.iter().cloned()).collect();
+    let target = unasked(cluster, &place, uid, (owners.top().map(ToString::to_string), owners.counted(1)));
+    let order = Order {
+        labels: labels.clone(),
+        policy: !pod.host_network,
+        ..by_cut(given, called(&place, uid), nets, &part, Api::Unread)
+    };
+    let predicted = json!({
+        "pod": order.pod.place(), "uid": uid, "labels": labels, "services": [], "cut": part.predicted,
+    });
+    Some(Plan { before: to_json(&was), predicted, ..alone(&order, &part, open, target) })
+}
+
+fn nets(given: &Input) -> Vec<String> {
+    given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect()
 }
 
 /// How far the reading came before it ended: a pod with its owners.
@@ -181,11 +223,14 @@ pub(super) fn scope(part: &PartPlan) -> impl Iterator<Item = Target> {
     part.targets.iter().map(|target| Target { named: false, ..target.clone() })
 }
 
-/// On its node alone.
-fn alone(given: &Input, nets: Vec<String>, part: &PartPlan, (api, open): (Api, Vec<String>), target: Target) -> Plan {
-    let (namespace, name) = given.pod.place();
-    let pod = Named { namespace: namespace.map(str::to_owned), name: name.to_owned(), uid: target.id.clone() };
-    let order = Order {
+fn called(pod: &PodRef, uid: &str) -> Named {
+    let (namespace, name) = pod.place();
+    Named { namespace: namespace.map(str::to_owned), name: name.to_owned(), uid: uid.to_owned() }
+}
+
+/// What is decided by its cut alone.
+fn by_cut(given: &Input, pod: Named, nets: Vec<String>, part: &PartPlan, api: Api) -> Order {
+    Order {
         call: SPEC.name.to_owned(),
         pod,
         api,
@@ -196,10 +241,14 @@ fn alone(given: &Input, nets: Vec<String>, part: &PartPlan, (api, open): (Api, V
         enforcer: String::new(),
         cut: Some(part.part.clone()),
         nets,
-    };
+    }
+}
+
+/// On its node, as far as the plan can say.
+fn alone(order: &Order, part: &PartPlan, open: Vec<String>, target: Target) -> Plan {
     Plan {
         targets: std::iter::once(target).chain(scope(part)).collect(),
-        calls: vec![to_json(&order)],
+        calls: vec![to_json(order)],
         before: json!({}),
         predicted: json!({ "policy": null, "cut": part.predicted }),
         still_open: open.into_iter().chain(part.still_open.clone()).collect(),
@@ -252,9 +301,7 @@ async fn whole(
             still_open.push(around.enforcer.clone());
         }
         None if is_in_nodes_network => {
-            still_open.push(
-                "it is in its node's network: no NetworkPolicy is written, the cut is on its node alone".to_owned(),
-            );
+            still_open.push(in_nodes_network());
         }
         None => {}
     }
@@ -300,6 +347,10 @@ async fn whole(
     })
 }
 
+fn in_nodes_network() -> String {
+    "it is in its node's network: no NetworkPolicy is written, the cut is on its node alone".to_owned()
+}
+
 /// What follows from what is allowed.
 fn allowed(allow: &Allow, is_cut: bool, dns: &[String]) -> Vec<String> {
     let mut open = Vec::new();
@@ -323,24 +374,31 @@ fn allowed(allow: &Allow, is_cut: bool, dns: &[String]) -> Vec<String> {
     open
 }
 
+/// What takes its place, unless that is just another.
+fn replacement(owners: &Owners) -> Option<String> {
+    let Some(owner) = owners.chain.first() else {
+        return Some("nothing owns it: no other pod takes its place".to_owned());
+    };
+    Some(match owner.kind.as_str() {
+        "StatefulSet" => {
+            format!("{owner} makes no other pod while this one has its name, and takes it back at an undo")
+        }
+        "DaemonSet" => format!(
+            "{owner} makes another pod on the same node, with the same image; ports of the node that this one holds it cannot have"
+        ),
+        "Job" => format!("{owner} begins its work anew in another pod"),
+        "ReplicaSet" | "ReplicationController" => return None,
+        _ => format!("by which labels {owner} knows it is not known: it may count it as its own all the same"),
+    })
+}
+
 /// What is left behind it, and what follows from that.
 fn left(pod: &Pod, around: &Around, is_cut: bool) -> Vec<String> {
     let mut open = Vec::new();
     for routes in around.routes.iter().filter(|routes| routes.left == 0) {
         open.push(format!("Service `{}` has no other ready pod: it answers nobody until there is one", routes.name));
     }
-    match around.owners.chain.first() {
-        None => open.push("nothing owns it: no other pod takes its place".to_owned()),
-        Some(owner) => open.extend(match owner.kind.as_str() {
-            "StatefulSet" => {
-                Some(format!("{owner} makes no other pod while this one has its name, and takes it back at an undo"))
-            }
-            "DaemonSet" => Some(format!("{owner} makes another pod on the same node, with the same image; ports of the node that this one holds it cannot have")),
-            "Job" => Some(format!("{owner} begins its work anew in another pod")),
-            "ReplicaSet" | "ReplicationController" => None,
-            _ => Some(format!("by which labels {owner} knows it is not known: it may count it as its own all the same")),
-        }),
-    }
+    open.extend(replacement(&around.owners));
     if pod.metadata.deletion_timestamp.is_some() {
         open.push("it is being deleted already".to_owned());
     }

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! stand:    policy ──▶ labels and mark, in one write          killed between the two: a policy that selects nobody
+//!           what Services and its owner know it by is read meanwhile, where the plan did not say it
 //! withdraw: policy ──▶ labels and mark, in one write          killed between the two: the mark still says whose it is
 //! ```
 //!
 //! Keeps true: each may be done again after any part of it; a policy that somebody else made is never touched, whatever it is called; while
-//! somebody else wants the pod cut off, it stays so.
+//! somebody else wants the pod cut off, it stays so; a label is taken off in the write that notes, on the pod, what it was.
 
 use super::allow::{Allow, ISOLATED};
-use super::mark::{MARK, Mark, is_labelled, told};
+use super::around::read_known_by;
+use super::mark::{MARK, Mark, former_labels, is_labelled, told};
 use crate::call::{CallError, Calls, MANAGER};
+use crate::owner::Owner;
 use crate::verbs::written::{Named, Words, giving_back, read, standing};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -43,6 +46,8 @@ pub(super) struct Wanted<'w> {
     pub(super) pod: &'w Named,
     /// Each label with its value; none: taken off.
     pub(super) labels: &'w Words,
+    /// By which labels it is known, which are taken off too, is to be read.
+    pub(super) reads: bool,
     /// None: no policy would do anything.
     pub(super) allow: &'w Allow,
     pub(super) with_policy: bool,
@@ -55,6 +60,10 @@ pub(super) struct Stands {
     pub(super) policy: Option<String>,
     /// What all who want it allow.
     pub(super) allow: Allow,
+    /// The labels that were changed.
+    pub(super) labels: Words,
+    /// Services that were read.
+    pub(super) services: Vec<String>,
 }
 
 /// Cuts it off, as far as the API server can.
@@ -64,27 +73,45 @@ pub(super) async fn stand(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Stan
         let found: Pod = crate::verbs::written::there(calls, pod).await?;
         let mut mark = Mark::of(&found).unwrap_or_default();
         let allow = mark.narrowest(Some(wanted.allow)).unwrap_or_default();
-        let policy = match wanted.with_policy {
-            true => Some(policy(calls, pod, &allow, wanted.key).await?),
-            false => None,
+        let policy = async {
+            match wanted.with_policy {
+                true => policy(calls, pod, &allow, wanted.key).await.map(Some),
+                false => Ok(None),
+            }
         };
+        let (policy, off) = tokio::join!(policy, to_take_off(calls, wanted, &found, &mark));
+        let ((mut changed, services), policy) = (off?, policy?);
+        changed.extend(wanted.labels.clone());
         let labels = found.metadata.labels.clone().unwrap_or_default();
-        for (key, _) in wanted.labels.iter().filter(|(_, value)| value.is_none()) {
+        for (key, _) in changed.iter().filter(|(_, value)| value.is_none()) {
             if let Some(value) = labels.get(key) {
                 mark.labels.insert(key.clone(), value.clone());
             }
         }
         let is_marked = mark.by.get(wanted.key) == Some(wanted.allow);
         mark.by.insert(wanted.key.to_owned(), wanted.allow.clone());
-        if is_marked && standing(Some(&labels), wanted.labels) == *wanted.labels {
-            return Ok(Stands { policy, allow });
-        }
-        let metadata = json!({ "labels": wanted.labels, "annotations": { MARK: mark.text() } });
-        if write(calls, pod, &found, metadata).await? {
-            return Ok(Stands { policy, allow });
+        mark.maker = mark.maker.or_else(|| Owner::controller(found.owner_references()));
+        let is_so = is_marked && standing(Some(&labels), &changed) == changed;
+        let metadata = json!({ "labels": changed, "annotations": { MARK: mark.text() } });
+        if is_so || write(calls, pod, &found, metadata).await? {
+            return Ok(Stands { policy, allow, labels: changed, services });
         }
     }
     Err(busy(pod))
+}
+
+/// The labels that a plan has not said, by which the pod is known as it stands now or was taken off by, and the Services.
+async fn to_take_off(
+    calls: &Calls<'_>,
+    wanted: &Wanted<'_>,
+    found: &Pod,
+    mark: &Mark,
+) -> Result<(Words, Vec<String>), CallError> {
+    if !wanted.reads {
+        return Ok((Words::new(), Vec::new()));
+    }
+    let (keys, services) = read_known_by(calls, found, &former_labels(found, &wanted.pod.uid)).await?;
+    Ok((keys.into_iter().chain(mark.labels.keys().cloned()).map(|key| (key, None)).collect(), services))
 }
 
 /// What an undo leaves.
@@ -126,11 +153,7 @@ pub(super) async fn withdraw(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words
         if !is_cut && back_of(&found, wanted, was).is_empty() {
             return Ok(Left::default());
         }
-        // What other attempts wrote, and was not planned by this one, is in the mark.
-        let (mut set, mut all) =
-            if is_cut { marked(pod, &mark.unwrap_or_default()) } else { (Words::new(), Words::new()) };
-        set.extend(wanted.labels.clone());
-        all.extend(was.clone());
+        let (set, all) = changed(wanted, was, is_cut.then_some(mark));
         let now = standing(found.metadata.labels.as_ref(), &all);
         let (back, still) = giving_back(&now, &set, &all);
         if write(calls, pod, &found, json!({ "labels": back, "annotations": { MARK: null } })).await? {
@@ -155,12 +178,31 @@ pub(super) async fn keeps(calls: &Calls<'_>, wanted: &Wanted<'_>, was: &Words) -
     Ok(key.map(|key| format!("label `{key}` of pod `{}` is as quell wrote it", wanted.pod.place())))
 }
 
-/// What a mark says was written, and what stood before.
-fn marked(pod: &Named, mark: &Mark) -> (Words, Words) {
-    let label = |value: Option<&str>| (ISOLATED.to_owned(), value.map(str::to_owned));
-    let set = mark.labels.keys().map(|key| (key.clone(), None)).chain([label(Some(&pod.uid))]);
-    let was = mark.labels.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).chain([label(None)]);
-    (set.collect(), was.collect())
+/// What was written on a pod, and what stood before. `mark`: what of it stands on the pod, where it is cut off; none: somebody took it off.
+fn changed(wanted: &Wanted<'_>, was: &Words, mark: Option<Option<Mark>>) -> (Words, Words) {
+    let (mut set, mut all) = (wanted.labels.clone(), was.clone());
+    if mark.is_some() {
+        set.entry(ISOLATED.to_owned()).or_insert_with(|| Some(wanted.pod.uid.clone()));
+        all.entry(ISOLATED.to_owned()).or_insert(None);
+    }
+    match mark {
+        // What was not planned by this one, and was written by it or by other attempts, as it stood by then.
+        Some(Some(mark)) => {
+            all.retain(|key, _| set.contains_key(key));
+            for (key, value) in mark.labels {
+                set.insert(key.clone(), None);
+                all.insert(key, Some(value));
+            }
+        }
+        // Of the labels that it had those were taken off which are not there.
+        Some(None) => {
+            for key in was.keys() {
+                set.entry(key.clone()).or_insert(None);
+            }
+        }
+        None => all.retain(|key, _| set.contains_key(key)),
+    }
+    (set, all)
 }
 
 /// Why what is wanted does not stand; none: it does.
@@ -169,15 +211,20 @@ pub(super) async fn lacks(calls: &Calls<'_>, wanted: &Wanted<'_>) -> Result<Opti
     let Some(found) = read::<Pod>(calls, pod).await? else {
         return Ok(Some(format!("pod `{}` is gone", pod.place())));
     };
-    let now = standing(found.metadata.labels.as_ref(), wanted.labels);
-    if let Some((key, value)) = now.iter().find(|(key, value)| wanted.labels.get(*key) != Some(value)) {
+    let mark = Mark::of(&found);
+    // What was found to be taken off only when it was written is in the mark.
+    let off = mark.iter().flat_map(|mark| mark.labels.keys()).map(|key| (key.clone(), None));
+    let mut labels: Words = off.collect();
+    labels.extend(wanted.labels.clone());
+    let now = standing(found.metadata.labels.as_ref(), &labels);
+    if let Some((key, value)) = now.iter().find(|(key, value)| labels.get(*key) != Some(value)) {
         let value = value.as_ref().map_or_else(|| "not there".to_owned(), |value| format!("`{value}`"));
         return Ok(Some(format!("label `{key}` is {value}")));
     }
     if !wanted.with_policy {
         return Ok(None);
     }
-    let allow = Mark::of(&found).and_then(|mark| mark.narrowest(None)).unwrap_or_else(|| wanted.allow.clone());
+    let allow = mark.and_then(|mark| mark.narrowest(None)).unwrap_or_else(|| wanted.allow.clone());
     let policies = own_policies(calls, pod).await?;
     if policies.is_empty() {
         return Ok(Some(format!("pod `{}` has no NetworkPolicy of quell's", pod.place())));
