@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::run::fixtures::socket;
-use quell_model::record::{UndoBegan, UndoIntended};
+use quell_model::record::{UndoBegan, UndoFinished, UndoIntended};
 use std::collections::VecDeque;
 
 /// What the attempts to take it back say, in turn; the last once more.
@@ -60,6 +60,24 @@ impl Yard {
         let definitions = definitions(playbook.clone());
         Self::crewed(dir, playbook, definitions, (clock, things), boot, Some(crew))
     }
+
+    /// Once nothing is left to be tried: how the taking back and the run ended.
+    fn how_it_was_taken_back(&mut self, run: &RunId, case: &str) -> (UndoFinished, record::RunFinished) {
+        let clock = Arc::clone(&self.clock);
+        self.stage.until(|stage| {
+            clock.advance(Duration::from_secs(1));
+            stage.core.is_idle()
+        });
+        self.stage.core.turn();
+        let records = self.stage.journal.read(&StreamId::run(run), 1).unwrap();
+        let told = records.iter().rev().find_map(|record| match &record.body {
+            Body::UndoFinished(finished) => Some((**finished).clone()),
+            _ => None,
+        });
+        let told = told.unwrap_or_else(|| panic!("{case}: {:?}", self.stage.story(run)));
+        let Body::RunFinished(finished) = &records.last().unwrap().body else { panic!("{case}: it has not ended") };
+        (told, (**finished).clone())
+    }
 }
 
 /// (what the attempts say, the world sees it, an engine ended in the midst of an attempt, nobody knows)
@@ -94,19 +112,7 @@ fn what_may_have_been_taken_back_is_stuck_and_told_as_that() {
         } else {
             yard.stage.core.serve(undo).unwrap();
         }
-        let clock = Arc::clone(&yard.clock);
-        yard.stage.until(|stage| {
-            clock.advance(Duration::from_secs(1));
-            stage.core.is_idle()
-        });
-        yard.stage.core.turn();
-        let records = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap();
-        let told = records.iter().rev().find_map(|record| match &record.body {
-            Body::UndoFinished(finished) => Some((finished.unknown, finished.proof.clone())),
-            _ => None,
-        });
-        let (is_unknown, proof) = told.unwrap_or_else(|| panic!("{case}: {:?}", yard.stage.story(&run)));
-        let Body::RunFinished(finished) = &records.last().unwrap().body else { panic!("{case}: it has not ended") };
+        let (UndoFinished { unknown: is_unknown, proof, .. }, finished) = yard.how_it_was_taken_back(&run, &case);
         assert_eq!(finished.state, record::RunState::Stuck, "{case}");
         assert_eq!((is_unknown, proof.contains("it may have been taken back")), (maybe, maybe), "{case}: {proof}");
         let stands = "could not be taken back, and stands";
@@ -169,20 +175,8 @@ fn nothing_is_told_as_undone_while_the_world_may_still_be_asked() {
         let run = yard.attack(1);
         let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "over".into(), way: socket() };
         yard.stage.core.serve(undo).unwrap();
-        let clock = Arc::clone(&yard.clock);
-        yard.stage.until(|stage| {
-            clock.advance(Duration::from_secs(1));
-            stage.core.is_idle()
-        });
-        yard.stage.core.turn();
-        let records = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap();
-        let told = records.iter().rev().find_map(|record| match &record.body {
-            Body::UndoFinished(finished) => Some(finished.proof.clone()),
-            _ => None,
-        });
-        let told = told.unwrap_or_else(|| panic!("{case}: {:?}", yard.stage.story(&run)));
+        let (UndoFinished { proof: told, .. }, finished) = yard.how_it_was_taken_back(&run, &case);
         assert!(told.contains(proof), "{case}: {told}");
-        let Body::RunFinished(finished) = &records.last().unwrap().body else { panic!("{case}: it has not ended") };
         assert_eq!(finished.state, end, "{case}");
     }
 }
