@@ -151,16 +151,14 @@ impl Cut for KernelCut {
     }
 
     fn hook_devices(&self, group: &Path) -> Result<CutDevices, String> {
-        let number = std::fs::metadata(group).map_err(|e| format!("`{}` cannot be read: {e}", group.display()))?.ino();
         // The looking is no matter of the lock.
         let found = veth::of(group)?;
-        self.held().hook_devices(number, &found.devices)
+        self.held().hook_devices(number(group)?, &found.devices)
     }
 
     fn is_closed(&self, group: &Path) -> Result<bool, String> {
-        let number = std::fs::metadata(group).map_err(|e| format!("`{}` cannot be read: {e}", group.display()))?.ino();
         let found = veth::of(group)?;
-        Ok(found.is_all && self.held().are_hooked(number, &found.devices)?)
+        Ok(found.is_all && self.held().are_hooked(number(group)?, &found.devices)?)
     }
 
     fn standing(&self, id: u64) -> Result<Option<CutStanding>, String> {
@@ -176,8 +174,7 @@ impl Cut for KernelCut {
     }
 
     fn holds(&self, group: &Path) -> Result<bool, String> {
-        let failed = |e: std::io::Error| format!("`{}` cannot be read: {e}", group.display());
-        let number = std::fs::metadata(group).map_err(failed)?.ino();
+        let number = number(group)?;
         let (holds, own) = {
             let held = self.held();
             (held.holds(number)?, held.own())
@@ -223,6 +220,12 @@ impl Cut for KernelCut {
 /// A sentence, when the kernel does not say.
 pub fn holds(group: &Path) -> Result<bool, String> {
     hooks::is_hooked(group, None)
+}
+
+/// By which number the kernel knows a cgroup: its directory's inode.
+fn number(group: &Path) -> Result<u64, String> {
+    let failed = |e: std::io::Error| format!("`{}` cannot be read: {e}", group.display());
+    Ok(std::fs::metadata(group).map_err(failed)?.ino())
 }
 
 fn taken(ebpf: &mut Ebpf, name: &str) -> Map {
